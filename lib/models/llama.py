@@ -1,0 +1,81 @@
+"""LLaMA: RMSNorm before each sublayer, RoPE, grouped attention, SwiGLU, no biases.
+
+Source: Touvron et al. 2023, arXiv 2302.13971 (LLaMA) and 2307.09288 (Llama 2). TinyLlama, LiteLlama and Mistral are the
+same model with other numbers.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+
+from lib.layers.attention import GroupedAttention
+from lib.layers.mlp import SwiGLU
+from lib.layers.norm import RMSNorm
+from lib.layers.rope import rope_table
+from lib.models.skeleton import Block, LanguageModel, initialise
+
+
+@dataclass(frozen=True)
+class LlamaConfig:
+    """The numbers that make one LLaMA. A `window` W lets a token see the last W tokens alone (Mistral); None is all."""
+
+    vocab_size: int
+    n_layers: int
+    d_model: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_ff: int
+    context_length: int
+    norm_eps: float = 1e-5
+    rope_theta: float = 10000.0
+    tied: bool = False
+    window: int | None = None
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and not (isinstance(value, int) and value > 0):
+                raise ValueError(f"{field.name} is {value!r}: give a whole number of at least 1")
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(
+                f"{self.n_heads} heads can't share {self.n_kv_heads} key/value heads evenly: let n_kv_heads divide n_heads"
+            )
+        if self.d_head % 2:
+            raise ValueError(f"d_head is {self.d_head}, but RoPE turns pairs of channels: choose an even head size")
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"window is {self.window}: a token must see at least itself, so 1 or more, or None for all")
+
+
+class Llama(LanguageModel):
+    """A LLaMA-type model; its state is one KV cache a layer.
+
+    >>> model = Llama(LlamaConfig(vocab_size=300, n_layers=2, d_model=64, n_heads=4, n_kv_heads=2, d_head=16, d_ff=176,
+    ...                           context_length=128))
+    >>> logits, state = model(torch.tensor([[1, 2, 3]]))
+    >>> logits.shape
+    torch.Size([1, 3, 300])
+    """
+
+    def __init__(self, config):
+        super().__init__(config, [_block(config) for _ in range(config.n_layers)], RMSNorm(config.d_model, config.norm_eps))
+        self._table = None
+        initialise(self, outputs=("mix_time.output", "mix_channels.down"))
+
+    def shared(self, position, T, x):
+        """Return cos and sin of the T positions, (T, N/2) each. The whole table is made once, at first use."""
+        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+        if self._table is None or self._table[0].device != x.device or self._table[0].dtype != wide:
+            config = self.config
+            self._table = rope_table(
+                config.d_head, config.context_length, config.rope_theta, device=x.device, dtype=wide
+            )
+        cos, sin = (table[position : position + T] for table in self._table)
+        return {"cos": cos, "sin": sin}
+
+
+def _block(config):
+    mix_time = GroupedAttention(config.d_model, config.n_heads, config.n_kv_heads, config.d_head, config.window)
+    mix_channels = SwiGLU(config.d_model, config.d_ff)
+    norms = (RMSNorm(config.d_model, config.norm_eps) for _ in range(2))
+    return Block(next(norms), mix_time, next(norms), mix_channels)

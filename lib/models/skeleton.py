@@ -1,0 +1,111 @@
+"""What all models share: embed, N times (mix time, mix channels), norm, head. And the state that is carried along.
+
+A language model is `forward(tokens, state=None) -> (logits, state)`. A whole sequence at once, token by token, or any
+split of it gives the same logits: what was seen is in the state.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+
+class State(NamedTuple):
+    """All that a model remembers: how many tokens it saw, and per block what its two mixers keep."""
+
+    position: int
+    layers: list
+
+
+class Block(nn.Module):
+    """One layer: x + mix_time(norm(x)), then x + mix_channels(norm(x)).
+
+    Time-mix lets tokens look at each other, channel-mix works on each token alone. Both have the contract
+    `forward(x, state, shared) -> (y, state)`, x and y (B, T, C), so that attention and recurrence fit the same place.
+    """
+
+    def __init__(self, norm_time, mix_time, norm_channels, mix_channels):
+        super().__init__()
+        self.norm_time, self.mix_time = norm_time, mix_time
+        self.norm_channels, self.mix_channels = norm_channels, mix_channels
+
+    def forward(self, x, state, shared):
+        """(B, T, C) -> (B, T, C), and the pair of the mixers' states."""
+        time_state, channel_state = state
+        y, time_state = self.mix_time(self.norm_time(x), time_state, shared)
+        x = x + y
+        y, channel_state = self.mix_channels(self.norm_channels(x), channel_state, shared)
+        return x + y, (time_state, channel_state)
+
+
+class LanguageModel(nn.Module):
+    """Embedding, blocks, final norm, head. `config` needs `vocab_size`, `d_model`, `context_length` and `tied`."""
+
+    def __init__(self, config, blocks, norm):
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocab_size, config.d_model)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tied:
+            self.head.weight = self.embed.weight
+
+    def shared(self, position, T, x):
+        """Return what one place computes and all blocks read, for the T tokens after `position`."""
+        return {}
+
+    def hidden(self, tokens, state=None):
+        """Return what the head sees, (B, T) -> (B, T, C), and the new state.
+
+        Use it where logits for all tokens would be waste: in generation only the last token's are needed.
+        """
+        state = State(0, [(None, None)] * len(self.blocks)) if state is None else state
+        self._check(tokens, state.position)
+        x = self.embed(tokens)  # (B, T, C)
+        shared = self.shared(state.position, tokens.shape[1], x)
+        layers = []
+        for block, layer in zip(self.blocks, state.layers, strict=True):
+            x, layer = block(x, layer, shared)
+            layers.append(layer)
+        return self.norm(x), State(state.position + tokens.shape[1], layers)
+
+    def forward(self, tokens, state=None):
+        """Token ids (B, T) -> logits (B, T, V) and the new state. Logits are not yet probabilities: softmax makes them."""
+        x, state = self.hidden(tokens, state)
+        return self.head(x), state
+
+    def _check(self, tokens, position):
+        if tokens.dim() != 2 or tokens.shape[1] == 0:
+            raise ValueError(f"tokens have shape {tuple(tokens.shape)}, expected (B, T): one row is tokens[None]")
+        end, room = position + tokens.shape[1], self.config.context_length
+        if room is not None and end > room:
+            raise ValueError(f"{end} tokens, but the model was built for {room}: pass the last {room}, or build it longer")
+        # On an accelerator this look would wait for the device at every step, and it reports bad ids by itself.
+        if tokens.device.type == "cpu" and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.config.vocab_size:
+            bad = tokens.max() if tokens.min() >= 0 else tokens.min()
+            raise ValueError(f"token {int(bad)}, but the vocabulary has {self.config.vocab_size}: use the model's tokenizer")
+
+
+def initialise(model, outputs=()):
+    """Draw all matrices anew: normal, standard deviation sqrt(2 / (5 C)); those named in `outputs` 1 / (L sqrt(C)).
+
+    The outputs of the mixers add up over L layers, so they start small. C is the model's width.
+    Source: TinyLlama, pretrain/tinyllama.py, after Nguyen and Salazar 2019, arXiv 1910.05895. Norms start at one.
+    """
+    C, L = model.config.d_model, model.config.n_layers
+    for name, weight in model.named_parameters():
+        if weight.dim() >= 2:
+            small = any(name.endswith(f"{output}.weight") for output in outputs)
+            nn.init.normal_(weight, std=C**-0.5 / L if small else (0.4 / C) ** 0.5)
+
+
+def n_params(model):
+    """Count the parameters, shared ones once."""
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def count_on_meta(build):
+    """Count the parameters of the model that `build()` makes, without memory for a single one of them."""
+    with torch.device("meta"):
+        return n_params(build())

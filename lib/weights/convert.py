@@ -1,0 +1,87 @@
+"""Carry weights between our models and Hugging Face's Llama, both ways, and say what is left over."""
+
+from lib.models.llama import Llama, LlamaConfig
+from lib.weights.names import HUGGING_FACE_LLAMA
+
+
+def expand(table, n_layers):
+    """Write a rename table out for every block: {our name: their name}."""
+    numbered = {}
+    for ours, theirs in table.items():
+        for i in range(n_layers if "{i}" in ours else 1):
+            numbered[ours.format(i=i)] = theirs.format(i=i)
+    return numbered
+
+
+def rename(tensors, names):
+    """Return the tensors under their new names. Raise where one is missing or left over, and name it."""
+    missing, unexpected = sorted(names.keys() - tensors.keys()), sorted(tensors.keys() - names.keys())
+    if missing or unexpected:
+        raise ValueError(
+            f"{len(missing)} tensors are missing {missing[:3]}, {len(unexpected)} are unexpected {unexpected[:3]}: "
+            "is the config that of this file?"
+        )
+    return {names[name]: tensor for name, tensor in tensors.items()}
+
+
+def to_hugging_face(model):
+    """Return (config, tensors) of our Llama as transformers' LlamaForCausalLM has them.
+
+    `LlamaForCausalLM(LlamaConfig(**config)).load_state_dict(tensors)` then gives the same logits. Both use the
+    half-split pairing, so nothing is permuted.
+    """
+    config = model.config
+    if config.window is not None:
+        raise ValueError(f"a window of {config.window} tokens has no place in LlamaForCausalLM: it is Mistral's")
+    names = expand(HUGGING_FACE_LLAMA, config.n_layers)
+    described = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.d_model,
+        "intermediate_size": config.d_ff,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "num_key_value_heads": config.n_kv_heads,
+        "head_dim": config.d_head,
+        "max_position_embeddings": config.context_length,
+        "rms_norm_eps": config.norm_eps,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "tie_word_embeddings": config.tied,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "hidden_act": "silu",
+    }
+    return described, rename(model.state_dict(), names)
+
+
+def from_hugging_face(config, tensors):
+    """Build our Llama from transformers' config (a dict) and tensors. The opposite of `to_hugging_face`."""
+    ours = LlamaConfig(
+        vocab_size=config["vocab_size"],
+        n_layers=config["num_hidden_layers"],
+        d_model=config["hidden_size"],
+        n_heads=config["num_attention_heads"],
+        n_kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
+        d_head=config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
+        d_ff=config["intermediate_size"],
+        context_length=config["max_position_embeddings"],
+        norm_eps=config["rms_norm_eps"],
+        rope_theta=_theta(config),
+        tied=bool(config.get("tie_word_embeddings")),
+        window=config.get("sliding_window"),
+    )
+    model = Llama(ours)
+    names = {theirs: ours for ours, theirs in expand(HUGGING_FACE_LLAMA, ours.n_layers).items()}
+    if ours.tied:
+        tensors = {"lm_head.weight": tensors["model.embed_tokens.weight"], **tensors}
+    model.load_state_dict(rename(tensors, names))
+    return model
+
+
+def _theta(config):
+    """Transformers 5 keeps theta in `rope_parameters`, older configs in `rope_theta`."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if rope.get("rope_type", "default") != "default":
+        raise ValueError(f"RoPE of type {rope['rope_type']!r}: this Llama knows 'default' alone")
+    return float(rope.get("rope_theta", config.get("rope_theta", 10000.0)))

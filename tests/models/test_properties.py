@@ -1,0 +1,117 @@
+"""What holds for every model: tiny random weights, all dimensions different, fewer key/value heads than heads."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lib.models.llama import Llama, LlamaConfig
+
+GROUPED = LlamaConfig(
+    vocab_size=61, n_layers=3, d_model=40, n_heads=6, n_kv_heads=2, d_head=8, d_ff=52, context_length=37, norm_eps=1e-6
+)
+CASES = {
+    "llama": lambda: Llama(GROUPED),
+    "llama, tied, one key head": lambda: Llama(replace(GROUPED, tied=True, n_kv_heads=1)),
+    "llama, window": lambda: Llama(replace(GROUPED, window=5)),
+}
+
+
+def randomise(model, seed=0):
+    """Give every tensor random values: fresh norms are the identity, and would hide a mistake."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.3 * torch.randn(weight.shape, generator=generator)
+    return model
+
+
+@pytest.fixture(params=CASES)
+def model(request):
+    return randomise(CASES[request.param]())
+
+
+@pytest.fixture
+def tokens():
+    return torch.randint(0, 61, (4, 29), generator=torch.Generator().manual_seed(1))
+
+
+def in_parts(model, tokens, splits):
+    state, logits = None, []
+    for part in tokens.split(splits, 1):
+        y, state = model(part, state)
+        logits.append(y)
+    return torch.cat(logits, 1), state
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
+@pytest.mark.parametrize("splits", [[1] * 29, [28, 1], [1, 28], [13, 16]])
+def test_whole_is_step_by_step(model, tokens, dtype, tolerance, splits):
+    model = model.to(dtype)
+    whole, state = model(tokens)
+    with torch.no_grad():
+        parts, last = in_parts(model, tokens, splits)
+    assert state.position == last.position == 29
+    assert (whole - parts).abs().max() < tolerance * whole.std()
+
+
+@pytest.mark.parametrize("t", [0, 1, 15, 28])
+def test_causal_to_the_bit(model, tokens, t):
+    changed = tokens.clone()
+    changed[:, t] = (changed[:, t] + 1) % 61
+    before, after = model(tokens)[0], model(changed)[0]
+    assert torch.equal(before[:, :t], after[:, :t])
+    assert not torch.equal(before[:, t], after[:, t])
+
+
+def test_a_batch_is_its_sequences_alone(model, tokens):
+    model = model.double()
+    together = model(tokens)[0]
+    alone = torch.cat([model(row[None])[0] for row in tokens])
+    assert torch.allclose(together, alone, atol=1e-10)
+
+
+def test_a_state_can_be_used_twice(model, tokens):
+    """Two continuations of one beginning do not disturb each other."""
+    with torch.no_grad():
+        _, state = model(tokens[:, :9])
+        first, _ = model(tokens[:, 9:14], state)
+        model(tokens[:, 14:20], state)
+        again, _ = model(tokens[:, 9:14], state)
+    assert torch.equal(first, again)
+
+
+def test_hidden_then_head_is_forward(model, tokens):
+    x, _ = model.hidden(tokens)
+    assert torch.equal(model.head(x), model(tokens)[0])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (torch.zeros(38, dtype=torch.long)[None], "38 tokens, but the model was built for 37"),
+        (torch.zeros(5, dtype=torch.long), r"shape \(5,\), expected \(B, T\)"),
+        (torch.zeros(1, 0, dtype=torch.long), "expected"),
+        (torch.tensor([[3, 61]]), "token 61, but the vocabulary has 61"),
+        (torch.tensor([[3, -1]]), "token -1, but the vocabulary has 61"),
+    ],
+)
+def test_bad_tokens_are_refused_in_words(tokens, words):
+    with pytest.raises(ValueError, match=words):
+        Llama(GROUPED)(tokens)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_kv_heads": 4}, "6 heads can't share 4"),
+        ({"d_head": 7}, "d_head is 7"),
+        ({"n_layers": 0}, "n_layers is 0"),
+        ({"vocab_size": -3}, "vocab_size is -3"),
+        ({"d_ff": 2.5}, "d_ff is 2.5"),
+        ({"window": 0}, "window is 0"),
+    ],
+)
+def test_configs_that_can_not_work_are_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        replace(GROUPED, **change)
