@@ -41,7 +41,8 @@ def attention_weights(q, k, window=None):
 def attend(q, k, v, window=None):
     """Return the mean of the values, weighted by `attention_weights`, in plain matrix products.
 
-    q: (B, H, T, N); k, v: (B, G, S, N). Returns (B, H, T, N). Memory grows with T * S: the reference for what is faster.
+    q: (B, H, T, N); k, v: (B, G, S, N). Returns (B, H, T, N). Memory grows with T * S: it is the reference for
+    what is faster.
     """
     v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)  # (B, H, S, N)
     return attention_weights(q, k, window) @ v  # (B, H, T, N)
@@ -71,7 +72,9 @@ class KVCache:
     def append(self, keys, values):
         """Return the cache that also holds keys and values: (B, G, T, N) each."""
         if self.keys.shape[0] != keys.shape[0]:
-            raise ValueError(f"the cache holds {self.keys.shape[0]} sequences, the new tokens {keys.shape[0]}: start anew")
+            raise ValueError(
+                f"the cache holds {self.keys.shape[0]} sequences, the new tokens {keys.shape[0]}: start anew"
+            )
         if torch.is_grad_enabled() and (keys.requires_grad or self.keys.requires_grad):
             return KVCache(torch.cat([self.keys, keys], 2), torch.cat([self.values, values], 2))
         S, T = self.keys.shape[2], keys.shape[2]
@@ -106,14 +109,16 @@ class GroupedAttention(nn.Module):
     """LLaMA's time mixer: project to heads, turn by position, attend, project back.
 
     x: (B, T, C); state: a KVCache or None; shared: {"cos", "sin"}, each (T, N/2) for the positions of x.
-    Returns y: (B, T, C) and the longer KVCache. With a window W, as in Mistral, a token sees the last W alone (the cache
-    still keeps all). No biases. Source: Touvron et al. 2023, arXiv 2302.13971; arXiv 2307.09288 for grouped queries.
+    Returns y: (B, T, C) and the longer KVCache. With a window W, as in Mistral, a token sees the last W alone (the
+    cache still keeps all). No biases. Source: Touvron et al. 2023, arXiv 2302.13971; for grouped queries 2307.09288.
     """
 
     def __init__(self, d_model, n_heads, n_kv_heads, d_head, window=None):
         super().__init__()
         if n_heads % n_kv_heads:
-            raise ValueError(f"{n_heads} heads can't share {n_kv_heads} key/value heads evenly: let one divide the other")
+            raise ValueError(
+                f"{n_heads} heads can't share {n_kv_heads} key/value heads evenly: let one divide the other"
+            )
         self.query = nn.Linear(d_model, n_heads * d_head, bias=False)
         self.key = nn.Linear(d_model, n_kv_heads * d_head, bias=False)
         self.value = nn.Linear(d_model, n_kv_heads * d_head, bias=False)

@@ -29,5 +29,7 @@ class RMSNorm(nn.Module):
     def forward(self, x):
         """(..., C) -> (..., C)."""
         if x.shape[-1] != self.weight.shape[0]:
-            raise ValueError(f"x has {x.shape[-1]} channels, the norm has {self.weight.shape[0]}: build it as wide as x")
+            raise ValueError(
+                f"x has {x.shape[-1]} channels, the norm has {self.weight.shape[0]}: build it as wide as x"
+            )
         return rms_norm(x, self.weight, self.eps)

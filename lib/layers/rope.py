@@ -60,7 +60,9 @@ def to_interleaved(weight, n_heads):
 def _regroup(weight, n_heads, pairs_first):
     rows = weight.shape[0]
     if rows % (2 * n_heads):
-        raise ValueError(f"{rows} rows are not {n_heads} heads of an even size: pass the number of heads of this matrix")
+        raise ValueError(
+            f"{rows} rows are not {n_heads} heads of an even size: pass the number of heads of this matrix"
+        )
     pairs = rows // n_heads // 2
     inner = (pairs, 2) if pairs_first else (2, pairs)
     return weight.reshape(n_heads, *inner, -1).transpose(1, 2).reshape(weight.shape)

@@ -39,12 +39,14 @@ class LlamaConfig:
                 raise ValueError(f"{field.name} is {value!r}: give a whole number of at least 1")
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
-                f"{self.n_heads} heads can't share {self.n_kv_heads} key/value heads evenly: let n_kv_heads divide n_heads"
+                f"{self.n_heads} heads can't share {self.n_kv_heads} key/value heads evenly: let one divide the other"
             )
         if self.d_head % 2:
             raise ValueError(f"d_head is {self.d_head}, but RoPE turns pairs of channels: choose an even head size")
         if self.window is not None and self.window < 1:
-            raise ValueError(f"window is {self.window}: a token must see at least itself, so 1 or more, or None for all")
+            raise ValueError(
+                f"window is {self.window}: a token must see at least itself, so 1 or more, or None for all"
+            )
 
 
 class Llama(LanguageModel):
@@ -58,7 +60,9 @@ class Llama(LanguageModel):
     """
 
     def __init__(self, config):
-        super().__init__(config, [_block(config) for _ in range(config.n_layers)], RMSNorm(config.d_model, config.norm_eps))
+        super().__init__(
+            config, [_block(config) for _ in range(config.n_layers)], RMSNorm(config.d_model, config.norm_eps)
+        )
         self._table = None
         initialise(self, outputs=("mix_time.output", "mix_channels.down"))
 

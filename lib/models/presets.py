@@ -43,6 +43,9 @@ PRESETS = {
         461_685_760,
         "config.json of LiteLlama-460M-1T; its tokenizer is GPT-2's, 50,257 of the 50,304 rows are used",
     ),
+    "tiny-llama": Preset(
+        _llama(4, 128, 4, 4, 352, vocab_size=1024, context_length=512), None, "this course: lessons 07 to 09"
+    ),
     "mistral-7b-v0.1": Preset(
         _llama(32, 4096, 32, 8, 14336, context_length=32768, window=4096), 7_241_732_096, "arXiv 2310.06825, table 1"
     ),

@@ -71,7 +71,7 @@ class LanguageModel(nn.Module):
         return self.norm(x), State(state.position + tokens.shape[1], layers)
 
     def forward(self, tokens, state=None):
-        """Token ids (B, T) -> logits (B, T, V) and the new state. Logits are not yet probabilities: softmax makes them."""
+        """Token ids (B, T) -> logits (B, T, V) and the new state. Softmax makes probabilities of logits."""
         x, state = self.hidden(tokens, state)
         return self.head(x), state
 
@@ -80,11 +80,15 @@ class LanguageModel(nn.Module):
             raise ValueError(f"tokens have shape {tuple(tokens.shape)}, expected (B, T): one row is tokens[None]")
         end, room = position + tokens.shape[1], self.config.context_length
         if room is not None and end > room:
-            raise ValueError(f"{end} tokens, but the model was built for {room}: pass the last {room}, or build it longer")
+            raise ValueError(
+                f"{end} tokens, but the model was built for {room}: pass the last {room}, or build it longer"
+            )
         # On an accelerator this look would wait for the device at every step, and it reports bad ids by itself.
         if tokens.device.type == "cpu" and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.config.vocab_size:
             bad = tokens.max() if tokens.min() >= 0 else tokens.min()
-            raise ValueError(f"token {int(bad)}, but the vocabulary has {self.config.vocab_size}: use the model's tokenizer")
+            raise ValueError(
+                f"token {int(bad)}, but the vocabulary has {self.config.vocab_size}: use the model's tokenizer"
+            )
 
 
 def initialise(model, outputs=()):

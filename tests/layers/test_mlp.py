@@ -23,7 +23,9 @@ def _matrices(mlp):
     return {name: getattr(mlp, name).weight for name in ("gate", "up", "down")}
 
 
-@pytest.mark.parametrize(("d_model", "d_ff"), [(4096, 11008), (5120, 13824), (6656, 17920), (8192, 22016), (2048, 5632)])
+@pytest.mark.parametrize(
+    ("d_model", "d_ff"), [(4096, 11008), (5120, 13824), (6656, 17920), (8192, 22016), (2048, 5632)]
+)
 def test_published_inner_widths(d_model, d_ff):
     assert llama_d_ff(d_model) == d_ff
 

@@ -1,0 +1,286 @@
+# %% [markdown]
+# # 00. Every number in it, you will have made
+#
+# A language model is a function: text in, chances for the next piece of text out. In this course you build two families of
+# them from nothing, **LLaMA** and **RWKV**, train a small one of each on this machine, and measure what each costs.
+#
+# **In this lesson** a finished small model tells you a story, and you question it. **You need** Python, and to know what a
+# matrix product is. **Time:** 30 minutes.
+
+# %% tags=["setup"]
+start("00")
+
+# %%
+import json
+import time
+
+import torch
+
+from lib.models.skeleton import n_params
+from lib.run.checkpoint import load_bundle
+from lib.run.sample import tell
+from lib.teach import plots, widgets
+from lib.teach.check import check
+from lib.teach.predict import predict
+from lib.text import corpora, tales
+
+# %% [markdown]
+# ## A story
+#
+# The folder `data/checkpoints/llama-tales` holds a small LLaMA. It was made on a laptop's processor with the command that
+# stands in its record. Let it tell a story. Change the seed and run the cell again.
+
+# %%
+FOLDER = corpora.DATA / "checkpoints" / "llama-tales"
+model, tokenizer = load_bundle(FOLDER)
+record = json.loads((FOLDER / "record.json").read_text(encoding="utf-8"))
+print("made by:", record["command"])
+
+# %%
+began = time.perf_counter()
+story = tell(model, tokenizer, temperature=0.8, seed=1)
+print(story)
+print(f"\n{len(tokenizer.encode(story)) / (time.perf_counter() - began):.0f} tokens a second on this machine")
+
+# %%
+guess = predict(
+    "00.a",
+    "How many numbers (parameters) does the model need for this?",
+    ["about a million", "about a hundred million", "about seven billion"],
+)
+
+# %% tags=["nbval-check-output"]
+count = n_params(model)
+print(f"{count:,} parameters; {sum(f.stat().st_size for f in FOLDER.glob('*.safetensors')) / 1e6:.1f} MB on disk")
+guess.reveal(
+    "about a million" if count < 1e7 else "about a hundred million" if count < 1e9 else "about seven billion",
+    "The smallest LLaMA that was published has seven thousand times as many. It is the same code with other numbers.",
+)
+
+# %% [markdown]
+# ## Did it learn by heart?
+#
+# The stories come from a grammar that the course carries (`lib/text/tales.py`): it writes new ones without end. So there is
+# a parser that can say of any text whether it is such a story, and whether it contradicts itself: who holds what, where
+# it was put, what was promised.
+
+# %%
+guess = predict(
+    "00.b",
+    "The model tells ten stories. How many of them stand in the text that it was trained on?",
+    ["none", "two or three", "most"],
+)
+
+# %%
+told = [tell(model, tokenizer, temperature=0.8, seed=seed) for seed in range(10)]
+known = set(corpora.load("tales").documents_train)
+copied = sum(text in known for text in told)
+print(f"of 10 stories: {sum(map(tales.is_story, told))} keep to the grammar,", end=" ")
+print(f"{sum(map(tales.facts_hold, told))} do not contradict themselves, {copied} stood in the training text")
+guess.reveal(
+    "none" if copied == 0 else "two or three" if copied < 5 else "most", "There are far too many possible stories."
+)
+
+# %% [markdown]
+# ## What does it answer?
+#
+# The model never answers with a word. It answers with a **chance for each token** of its vocabulary. Somebody then draws
+# one. Stop a story in the middle, right before a word that only one who remembers can know.
+
+# %%
+corpus = corpora.load("tales")
+example = tales.generate(seed=11, n_bytes=1)[0]
+prefix, answer, choices = example.questions[-1]
+print(prefix, "...\n\nanswer:", answer.strip(), "  choices:", [choice.strip() for choice in choices])
+
+# %% [markdown]
+# The chance of a word is the product of the chances of its tokens, one after the other. Logarithms make it a sum.
+
+
+# %%
+def log_chance(prefix, word):
+    """The logarithm of the chance that the text goes on with this word."""
+    before, after = tokenizer.encode(prefix), tokenizer.encode(word)
+    tokens = torch.tensor([[tokenizer.eot, *before, *after]])
+    with torch.no_grad():
+        logits, _ = model(tokens[:, :-1])
+    steps = logits[0, len(before) :].log_softmax(-1)
+    return float(steps[range(len(after)), after].sum())
+
+
+chances = [log_chance(prefix, choice) for choice in choices]
+best = choices[max(range(len(choices)), key=chances.__getitem__)]
+print("the model says:", best.strip(), "  right" if best == answer else "  wrong")
+
+# %%
+plots.bars(
+    {choice.strip(): chance for choice, chance in zip(choices, torch.tensor(chances).softmax(0).tolist())},
+    xlabel="chance among these words",
+    form="{:.3f}",
+    alt=f"Bars: the chance that the model gives to each candidate. The right answer is {answer.strip()}.",
+)
+
+# %% [markdown]
+# One question is an anecdote. Ask two hundred, about stories that the model has never seen. Someone who guesses among the
+# candidates is right as often as there are few of them.
+
+# %%
+guess = predict(
+    "00.c", "How often is the small model right?", ["as often as by chance", "about half", "more than 80 %"]
+)
+
+# %%
+asked = [question for one in tales.stories(seed=12, n=80) for question in one.questions[-2:]][:120]
+right = sum(
+    max(choices, key=lambda word: log_chance(prefix, word)) == answer for prefix, answer, choices in asked
+) / len(asked)
+chance = sum(1 / len(choices) for _, _, choices in asked) / len(asked)
+print(f"right in {right:.0%} of {len(asked)} questions; by chance {chance:.0%}")
+guess.reveal("more than 80 %" if right > 0.8 else "about half" if right > chance + 0.1 else "as often as by chance")
+
+# %% [markdown]
+# ## How good can it get?
+#
+# Since the grammar is known, so is the best possible score. It is the corpus's **entropy**: what is left to chance in each
+# story, and no model can foresee. In **bits per byte**:
+
+# %%
+from lib.run.evaluate import evaluate_documents
+
+score = evaluate_documents(model, tokenizer, corpus.documents_validation[:50])
+floor = corpus.floor_bits_per_byte
+print(
+    f"the model {score.bits_per_byte:.3f} bits a byte, the floor {floor:.3f}: {score.bits_per_byte / floor - 1:.1%} above it"
+)
+
+# %% [markdown]
+# Lesson 08 trains this model, and gets there. Real text has no known floor, which is why courses seldom show you one.
+#
+# ## Try it
+#
+# **What does temperature do to the next word?** It divides the model's scores before they become chances. Move it.
+
+# %%
+with torch.no_grad():
+    ids = torch.tensor([[tokenizer.eot, *tokenizer.encode(prefix)]])
+    scores = model(ids)[0][0, -1]
+top = scores.topk(8).indices
+
+
+def draw_temperature(temperature):
+    """Bars of the chances of the eight likeliest next tokens."""
+    chances = (scores / temperature).softmax(0)[top].tolist()
+    return plots.draw_bars(
+        {repr(tokenizer.decode([int(i)])): chance for i, chance in zip(top, chances)},
+        xlabel=f"chance at temperature {temperature:.1f}",
+        form="{:.3f}",
+        alt=f"At temperature {temperature:.1f} the likeliest next token has the chance {chances[0]:.2f}.",
+    )
+
+
+widgets.explore(
+    draw_temperature, "What does temperature do to the next word?", temperature=(0.2, 3.0, 0.2, 1.0, "temperature")
+)
+
+# %% [markdown]
+# ## How a lesson works
+#
+# - **Predict, then run.** You commit to a guess before you see the result. Being wrong is the point: it is what you remember.
+# - **Build.** You write the heart of each part. `check` tells you whether it is right, and if not, which mistake it looks
+#   like. Until it is right the lesson goes on with the course's own version, so nothing breaks.
+# - **Hints** are folded, the solution too. Try for as many minutes as the card says.
+#
+# Try it with the one function that all models end in.
+#
+# **Exercise 00.1** · implement · ●○○ · 10 min · 2 points · teaches how scores become chances · needs nothing
+#
+# A model gives a score, a **logit**, to each token. **Softmax** makes chances of them:
+#
+# $$p_i = \frac{e^{z_i}}{\sum_j e^{z_j}}$$
+#
+# Write it for a tensor of logits $z$ of shape (..., V). Scores may be as large as 1,000, and $e^{1000}$ is infinite: first
+# subtract the largest from all, which changes no chance.
+#
+# <details><summary>Hint 1</summary>
+#
+# `z.amax(-1, keepdim=True)` is the largest score of each row, kept as a column.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# The sum runs over the last axis, with `keepdim=True`, so that each row is divided by its own sum.
+#
+# </details>
+
+
+# %% tags=["exercise:00.1"]
+def softmax(z):
+    """(..., V) -> (..., V): chances that are positive and sum to one."""
+    ### BEGIN SOLUTION
+    e = (z - z.amax(-1, keepdim=True)).exp()
+    return e / e.sum(-1, keepdim=True)
+    ### END SOLUTION
+
+
+# %% tags=["check:00.1"]
+softmax = check("00.1", softmax)
+
+# %% [markdown] tags=["solution:00.1"]
+
+# %% [markdown]
+# **Exercise 00.2** · predict · ●○○ · 5 min · 1 point · teaches what a loss means · needs nothing
+#
+# A model's **loss** is the mean of $-\ln p$ over the tokens that really came. A model that gives each of 1,024 tokens the
+# same chance has which loss, in **nats** (natural logarithms)? Two decimals.
+#
+# <details><summary>Hint 1</summary>
+#
+# Each token that comes had the chance 1/1024.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `math.log` is the natural logarithm.
+#
+# </details>
+
+# %% tags=["exercise:00.2"]
+### BEGIN SOLUTION
+loss_of_ignorance = 6.93
+### END SOLUTION
+
+# %% tags=["check:00.2"]
+loss_of_ignorance = check("00.2", loss_of_ignorance)
+
+# %% [markdown] tags=["solution:00.2"]
+
+# %% [markdown]
+# ## The way
+#
+# | | lesson | |
+# |---|---|---|
+# | 01 | [text to tokens](01_text_to_tokens.ipynb) | what a language costs |
+# | 02 | [RMSNorm](02_rmsnorm.ipynb) | keep the direction, drop the length |
+# | 03 | [SwiGLU](03_swiglu.ipynb) | a gate decides what passes |
+# | 04 | [RoPE](04_rope.ipynb) | position is an angle |
+# | 05 | [attention](05_attention.ipynb) | many heads, fewer keys |
+# | 06 | [online softmax](06_online_softmax.ipynb) | attention without the matrix |
+# | 07 | [LLaMA](07_llama.ipynb) | the whole model, equal to the published code |
+# | 08 | [training](08_training.ipynb) | down to the floor |
+# | 09 | [generation](09_generation.ipynb) | how a story is drawn |
+#
+# Each builds one part, and the next imports it from `lib`, the small library that you can read in an evening.
+#
+# ## Recap
+#
+# A language model gives each possible next token a chance, and a story is one draw after another. A million parameters
+# are enough to keep a short story straight, and text from a known grammar shows how far a model is from perfect.
+# From here on you build it.
+#
+# ## Read on
+#
+# - Eldan and Li, [TinyStories](https://arxiv.org/abs/2305.07759): how small can a language model be and still tell a story?
+# - Shannon, [Prediction and Entropy of Printed English](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x): guessing the
+#   next letter, in 1951.
+#
+# **Next:** [01. What a language costs](01_text_to_tokens.ipynb).

@@ -1,0 +1,150 @@
+"""The course's commands: `python3 -m lib lab`, `python3 -m lib test`, and those that `python3 -m lib --help` lists.
+
+Standard library only, and written so that a Python that is too old can read it, and say that it is too old.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections import namedtuple
+
+OLDEST = (3, 11)
+FIRST_LESSON = "lessons/00_start_here.ipynb"
+
+# A command is a module's `main(arguments)`, which returns the exit code; no module means a function below. `needs` are
+# the packages without which .venv is called in. `named`: one `main` serves several, and gets the name first.
+Command = namedtuple("Command", "module help needs named")
+COMMANDS = {
+    "lab": Command(None, "make .venv where there is none, and open the lessons in JupyterLab", (), False),
+    "test": Command(None, "make .venv where there is none; then lint, all tests, all notebooks", (), False),
+    "build": Command(
+        "lib.teach.build", "turn lessons/source/NN_name.py into notebooks", ("jupytext", "nbclient", "torch"), False
+    ),
+    "train": Command("lib.run.commands", "train a small model: train llama", ("torch", "safetensors"), True),
+    "sample": Command("lib.run.commands", "let a trained model tell stories", ("torch", "safetensors"), True),
+    "bench": Command("lib.run.commands", "measure our speed beside transformers'", ("torch", "transformers"), True),
+}
+
+
+def main(arguments=None, version=None):
+    """Run one command; return its exit code: 0 is well, 1 is trouble, 2 a command that is not understood."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    sentence = too_old(tuple(version or sys.version_info))
+    if sentence:
+        return _fail(sentence, 1)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if arguments[0] not in COMMANDS:
+        return _fail("there is no command '{}': there are {}".format(arguments[0], ", ".join(COMMANDS)), 2)
+    from lib.environment import Trouble
+
+    try:
+        return dispatch(arguments[0], arguments[1:])
+    except Trouble as trouble:
+        return _fail(str(trouble), 1)
+    except KeyboardInterrupt:
+        return _fail("stopped. The next call takes it up again.", 130)
+
+
+def too_old(version):
+    """Return what to tell a Python that is too old, None for one that will do."""
+    if version[:2] >= OLDEST:
+        return None
+    import shutil
+
+    names = ["python3.{}".format(minor) for minor in range(13, OLDEST[1] - 1, -1)]
+    newer = next((name for name in names if shutil.which(name)), None)
+    step = "call it with {0}: {0} -m lib ...".format(newer) if newer else "install a newer one from python.org"
+    return "Python {}.{} is too old, the course needs {}.{} or later: ".format(*(version[:2] + OLDEST)) + step
+
+
+def overview():
+    """Return the help: the commands, a line each."""
+    lines = ["usage: python3 -m lib <command> [options]      python3 -m lib <command> --help tells its options", ""]
+    lines += ["  {:8}{}".format(name, command.help) for name, command in COMMANDS.items()]
+    return "\n".join(lines)
+
+
+def dispatch(name, arguments):
+    """Run a command here where all that it needs is at hand, else in .venv; return its exit code."""
+    from importlib import import_module
+    from pathlib import Path
+
+    from lib.environment import Environment, hand_over
+
+    place = Environment(Path(__file__).resolve().parent.parent)
+    command = COMMANDS[name]
+    if command.module is None:
+        return {"lab": lab, "test": test}[name](place, arguments, hand_over)
+    if place.serves(command.needs):
+        return import_module(command.module).main([name] * command.named + arguments)
+    place.prepare()
+    return hand_over([place.python, "-m", "lib", name] + arguments, Path.cwd())
+
+
+def lab(place, arguments, run):
+    """Open JupyterLab at the first lesson; it runs until Ctrl-C. Return its exit code."""
+    parser = argparse.ArgumentParser("python3 -m lib lab", description="Open the lessons in JupyterLab.")
+    parser.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
+    parser.add_argument("--port", type=int, default=8888, help="this one, or the next that is free (default: 8888)")
+    options, others = parser.parse_known_args(arguments)
+    place.prepare()
+    command = [place.python, "-m", "jupyterlab"]
+    command += ["--ServerApp.ip=127.0.0.1"]  # this machine alone; the token stays Jupyter's own
+    command += ["--ServerApp.root_dir={}".format(place.root), "--ServerApp.port={}".format(options.port)]
+    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"]
+    if options.no_browser:
+        command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # in a container everybody is root
+    if (place.root / FIRST_LESSON).is_file():
+        command.append(place.root / FIRST_LESSON)
+    return run(command + others, place.root)
+
+
+def test(place, arguments, run):
+    """Lint, then run tests and notebooks in one call of pytest. Return the exit code of what failed, else 0."""
+    parser = argparse.ArgumentParser(
+        "python3 -m lib test",
+        description="Lint, all tests, and all notebooks by nbval. Other options and paths go to pytest.",
+    )
+    parser.add_argument("--quick", action="store_true", help="no slow tests; notebook 00 and those that changed")
+    options, others = parser.parse_known_args(arguments)
+    place.prepare()
+    print("Lint", flush=True)
+    lint = run([place.python, "-m", "ruff", "check", "."], place.root)
+    command = [place.python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120"]
+    if not any(other.startswith("-n") for other in others):
+        command += ["-n", "2", "--dist", "loadfile"]  # whole files, since the cells of a notebook need each other
+    if options.quick:
+        command += ["-m", "not slow and not browser"]
+    if not any((place.root / other.split("::")[0]).exists() for other in others):
+        command += ["tests"] + (quick_notebooks(place.root) if options.quick else ["lessons"])
+    # Two workers share the cores, and a thread that waits must not spin: it would take the other worker's time.
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2)), "OMP_WAIT_POLICY": "PASSIVE"}
+    code = run(command + others, place.root, threads)
+    if lint:
+        print("Lint found what is listed at the top.")
+    return code or lint
+
+
+def quick_notebooks(root):
+    """Return the first notebook, and those that differ from the last commit where git can tell."""
+    git = ["git", "status", "--porcelain", "--untracked-files=all", "--", "lessons"]
+    try:
+        status = subprocess.check_output(git, cwd=str(root), stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError):
+        status = b""
+    changed = {line[3:].split(" -> ")[-1].strip('"') for line in status.decode("utf-8", "replace").splitlines()}
+    return sorted(path for path in changed | {FIRST_LESSON} if path.endswith(".ipynb") and (root / path).is_file())
+
+
+def _fail(sentence, code):
+    sys.stderr.write("python3 -m lib: " + sentence + "\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

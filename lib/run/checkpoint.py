@@ -1,0 +1,180 @@
+"""Keep a run on the disk while it goes, and a trained model with its tokenizer when it is done.
+
+A file is written beside its place and then moved there, which no crash can leave half done. Nothing that is loaded can
+run code: tensors and plain values alone are read.
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from lib.models.llama import Llama, LlamaConfig
+from lib.text.bpe import BPE
+
+FAMILIES = {"llama": (Llama, LlamaConfig)}
+
+
+class Keep(NamedTuple):
+    """Where to keep a run, and how often: every so many seconds, or every so many steps."""
+
+    path: str | Path
+    seconds: float | None = 60.0
+    steps: int | None = None
+
+
+class Keeper:
+    """Saves and resumes one run; with `keep` None it does nothing, so that `train` need not ask.
+
+    Kept are the model, the optimizer, the random state, the last record, and what the run is: config, recipe, batches.
+    """
+
+    def __init__(self, keep, model, optimizer, recipe, batches):
+        keep = keep if isinstance(keep, Keep | None) else Keep(keep)
+        self.keep, self.model, self.optimizer = keep, model, optimizer
+        self.identity = {
+            "model": {"family": type(model).__name__.lower(), **asdict(model.config)},
+            "recipe": asdict(recipe),
+            "batches": getattr(batches, "description", {}),
+        }
+        self.record, self.random, self.saved, self.clock = None, None, None, time.monotonic()
+
+    def resume(self, or_else):
+        """Take up the run that is kept and return its last record; where nothing is kept, `or_else`."""
+        if self.keep is None or not Path(self.keep.path).exists():
+            return or_else
+        kept = load_checked(self.keep.path)
+        refuse_foreign(self.keep.path, kept["identity"], self.identity)
+        self.model.load_state_dict(kept["model"])
+        self.optimizer.load_state_dict(kept["optimizer"])
+        set_random_state(kept["random"])
+        self.record = self.saved = tuple(kept["record"])
+        return self.record
+
+    def finished(self, record):
+        """Take note that a step is done, and save if it is time to."""
+        self.record = tuple(record)
+        if self.keep is None:
+            return
+        self.random = random_state()  # now, since a step that is interrupted may have drawn some numbers
+        late = self.keep.seconds is not None and time.monotonic() - self.clock >= self.keep.seconds
+        if late or (self.keep.steps and record.step % self.keep.steps == 0):
+            self.save()
+
+    def save(self):
+        """Write the last finished step, unless it is written already."""
+        if self.keep is None or self.record == self.saved:
+            return
+        parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        kept = {"identity": self.identity, "record": self.record, "random": self.random, **parts}
+        write_beside(self.keep.path, lambda path: torch.save(kept, path))
+        self.saved, self.clock = self.record, time.monotonic()
+
+    def advice(self):
+        """Say what became of what was trained."""
+        if self.keep is None:
+            return "the model holds it"
+        return f"the model holds it, and so does {self.keep.path}: run the same again to go on from there"
+
+
+def write_beside(path, write):
+    """Call write(a path beside), flush it to the disk, then move it to `path`: there is always a whole file there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_checked(path):
+    """Load a checkpoint's tensors and plain values; a damaged file is refused by name."""
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"identity", "record", "random", "model", "optimizer"} - set(kept)
+    except Exception as error:  # torch raises five kinds of error for a file that is cut or altered
+        what = type(error).__name__
+        raise ValueError(f"{path} can't be read as a checkpoint ({what}): delete it to start anew") from error
+    if missing:
+        raise ValueError(f"{path} is no checkpoint of a run, {sorted(missing)} are missing: choose another path")
+    return kept
+
+
+def refuse_foreign(path, kept, ours):
+    """Raise where a checkpoint belongs to another run, and name each value that differs."""
+    differences = []
+    for part in ours:
+        names = kept.get(part, {}).keys() | ours[part].keys()
+        for name in sorted(names):
+            there, here = (side.get(part, {}).get(name) for side in (kept, ours))
+            there, here = (tuple(x) if isinstance(x, list) else x for x in (there, here))
+            if there != here:
+                differences.append(f"{part} {name} {there!r} there, {here!r} here")
+    if differences:
+        raise ValueError(
+            f"{path} is a checkpoint of another run ({'; '.join(differences)}): "
+            "choose another path, delete the file, or take its values"
+        )
+
+
+def random_state():
+    """Return the state of torch's generators: the CPU's, and those of all GPUs."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_random_state(state):
+    """Take up what `random_state` gave; another number of GPUs keeps its own."""
+    torch.set_rng_state(state["cpu"])
+    if len(state["cuda"]) == torch.cuda.device_count() and state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def save_bundle(folder, model, tokenizer, record, dtype=None):
+    """Save a trained model as a folder: config.json, tokenizer.json, model.safetensors, record.json.
+
+    `record` is a dict: how it was made and what it reached. `dtype` torch.float16 halves the file.
+    """
+    folder = Path(folder)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if getattr(model.config, "tied", False):
+        del tensors["head.weight"]  # it is embed.weight
+    if dtype is not None:
+        tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+    config = {"family": type(model).__name__.lower(), **asdict(model.config)}
+    write_beside(folder / "model.safetensors", lambda path: save_file(tensors, path))
+    write_beside(folder / "tokenizer.json", tokenizer.save)
+    write_beside(folder / "config.json", lambda path: _write_json(path, config))
+    write_beside(folder / "record.json", lambda path: _write_json(path, record))
+
+
+def load_bundle(folder):
+    """Return the model (float32, ready to be asked) and the tokenizer of a folder that `save_bundle` wrote."""
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"no trained model in {folder}: `python3 -m lib train llama --out {folder}` makes one")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    family = config.pop("family", None)
+    if family not in FAMILIES:
+        raise ValueError(f"{folder / 'config.json'} is of family {family!r}: there is {', '.join(FAMILIES)}")
+    make, describe = FAMILIES[family]
+    model = make(describe(**config))
+    tensors = load_file(folder / "model.safetensors")
+    if model.config.tied:
+        tensors["head.weight"] = tensors["embed.weight"]
+    model.load_state_dict(tensors)
+    return model.eval(), BPE.load(folder / "tokenizer.json")
+
+
+def _write_json(path, value):
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,108 @@
+"""The commands `python3 -m lib train | sample | bench`: what they are asked for, and who does it."""
+
+import argparse
+import importlib
+import shlex
+import sys
+from pathlib import Path
+
+from lib.models.presets import PRESETS
+from lib.run.checkpoint import load_bundle
+from lib.run.device import DTYPES
+from lib.run.recipes import BATCH_SIZE, LENGTH, RECIPES
+from lib.run.sample import tell_stream
+from lib.run.train_command import run
+from lib.text import corpora
+
+ROOT = Path(__file__).resolve().parents[2]
+FAMILIES = ("llama",)
+
+
+def main(arguments):
+    """Run the command whose name comes first; return its exit code."""
+    command, *arguments = arguments
+    options = {"train": train_parser, "sample": sample_parser, "bench": bench_parser}[command]().parse_args(arguments)
+    options.command = shlex.join(["python3", "-m", "lib", command, *arguments])
+    try:
+        return {"train": run, "sample": sample_command, "bench": bench_command}[command](options)
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        print(f"python3 -m lib {command}: {error}", file=sys.stderr)
+        return 1
+
+
+def train_parser():
+    """Return the parser of `train`."""
+    parser = argparse.ArgumentParser(
+        "python3 -m lib train", description="Train a small model, score it, save it with its tokenizer and figures."
+    )
+    parser.add_argument("family", choices=FAMILIES)
+    parser.add_argument("--minutes", type=float, default=5.0, help="for the whole command (default: 5)")
+    parser.add_argument("--steps", type=int, help="so many steps instead: the same run again on any machine")
+    parser.add_argument("--corpus", choices=corpora.names(), default="tales")
+    parser.add_argument("--megabytes", type=float, default=16.0, help="of training text at most (default: 16)")
+    parser.add_argument("--out", type=Path, help="the folder to save in (default: checkpoints/FAMILY-CORPUS)")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped in this folder")
+    parser.add_argument("--half", action="store_true", help="save in float16: half the size")
+    parser.add_argument("--preset", choices=[name for name in PRESETS if "tiny-" in name], default="tiny-llama")
+    parser.add_argument(
+        "--recipe", choices=RECIPES, default="adamw", help="adamw is LLaMA's, the default"
+    )
+    parser.add_argument("--learning-rate", type=float, help="instead of the recipe's")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows a step (default: {BATCH_SIZE})")
+    parser.add_argument("--length", type=int, default=LENGTH, help=f"tokens a row (default: {LENGTH})")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the fastest)")
+    parser.add_argument("--dtype", choices=["auto", *DTYPES], default="auto", help="of the matrix products")
+    return parser
+
+
+def sample_parser():
+    """Return the parser of `sample`."""
+    parser = argparse.ArgumentParser("python3 -m lib sample", description="Let a trained model tell a story.")
+    parser.add_argument("folder", type=Path, nargs="?", help="what `train` saved (default: yours, else the course's)")
+    parser.add_argument("--prompt", default="", help="how the story begins")
+    parser.add_argument("--n", type=int, default=1, help="so many stories (default: 1)")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (default: 0.8)")
+    parser.add_argument("--top-k", type=int)
+    parser.add_argument("--top-p", type=float)
+    parser.add_argument("--tokens", type=int, help="at most (default: until the story or the context ends)")
+    parser.add_argument("--seed", type=int, help="the same seed tells the same story")
+    return parser
+
+
+def bench_parser():
+    """Return the parser of `bench`."""
+    parser = argparse.ArgumentParser("python3 -m lib bench", description="Measure our speed beside that of our peers.")
+    parser.add_argument("names", nargs="*", help="such as train, generate, tokenizers (default: all)")
+    return parser
+
+
+def sample_command(options):
+    """Stream stories to the screen."""
+    folders = [ROOT / "checkpoints" / "llama-tales", ROOT / "data" / "checkpoints" / "llama-tales"]
+    there = [folder for folder in folders if (folder / "config.json").is_file()]
+    model, tokenizer = load_bundle(options.folder or (there or folders)[0])
+    chances = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
+    for i in range(options.n):
+        seed = None if options.seed is None else options.seed + i
+        for piece in tell_stream(model, tokenizer, options.prompt, options.tokens, seed=seed, **chances):
+            print(piece, end="", flush=True)
+        print("\n" if i == options.n - 1 else "\n\n---\n")
+    return 0
+
+
+def bench_command(options):
+    """Run the benchmarks of those names; a package that a peer needs and that is missing is named."""
+    found = sorted(path.stem.removeprefix("bench_") for path in (ROOT / "tests" / "benchmarks").glob("bench_*.py"))
+    unknown = [name for name in options.names if name not in found]
+    if unknown:
+        raise ValueError(f"no benchmark {unknown[0]!r}: there is {', '.join(found)}")
+    for name in options.names or found:
+        try:
+            bench = importlib.import_module(f"tests.benchmarks.bench_{name}")
+        except ModuleNotFoundError as missing:
+            print(f"{name}: not measured, the package {missing.name} is not installed\n")
+            continue
+        bench.main()
+        print(flush=True)
+    return 0

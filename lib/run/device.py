@@ -1,0 +1,54 @@
+"""One place that decides where a model runs and in which precision."""
+
+from contextlib import nullcontext
+
+import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(name=None):
+    """Return the device of that name; without a name the fastest: cuda, then mps (a Mac's GPU), then cpu."""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name is None:
+        return torch.device(next(kind for kind, is_there in there.items() if is_there))
+    kind = torch.device(name).type
+    if not there.get(kind, False):
+        raise ValueError(f"no device {str(name)!r} here: there is {', '.join(k for k in there if there[k])}")
+    return torch.device(name)
+
+
+def pick_dtype(device, name="auto"):
+    """Return the dtype for matrix products: the named one, or with "auto" the fastest that training stands.
+
+    cuda: bfloat16, or float16 where the GPU has no bfloat16 (a T4); cpu: bfloat16 where the processor multiplies it by
+    itself, else float32; mps: float32.
+    """
+    if isinstance(name, torch.dtype):
+        return name
+    if name != "auto":
+        if name not in DTYPES:
+            raise ValueError(f"no dtype {name!r}: there is auto, {', '.join(DTYPES)}")
+        return DTYPES[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and cpu_multiplies_bfloat16() else torch.float32
+
+
+def cpu_multiplies_bfloat16():
+    """Say whether the processor has instructions for bfloat16 (AVX512_BF16, AMX); emulated, it is slower than float32.
+
+    torch says it in functions that it doesn't promise to keep: where they are gone, the answer is no.
+    """
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in asked)
+
+
+def autocast(device, dtype="auto"):
+    """Return a context in which matrix products run in `pick_dtype(device, dtype)`, weights staying as they are."""
+    dtype = pick_dtype(device, dtype)
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)

@@ -1,0 +1,81 @@
+"""Which parameters learn how: decay on matrices alone, and Muon as a choice for the matrices inside the blocks."""
+
+import torch
+
+
+def parameter_groups(model, recipe):
+    """Return two groups for AdamW: what has two axes or more decays, what has one (the norms) does not.
+
+    The embedding and the head are matrices, and decay too, as in nanoGPT. A norm's weight that shrinks to zero would
+    shut its channel; a matrix that shrinks a little only forgets what no gradient asks for.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def build_optimizers(model, recipe):
+    """Return a list: AdamW for all parameters, or Muon for the matrices in the blocks and AdamW for the others."""
+    if recipe.optimizer not in ("adamw", "muon"):
+        raise ValueError(f"no optimizer {recipe.optimizer!r}: there is adamw, muon")
+    groups, optimizers = parameter_groups(model, recipe), []
+    if recipe.optimizer == "muon":
+        inside = {p for p in model.blocks.parameters() if p.ndim == 2}
+        optimizers.append(_muon([p for p in groups[0]["params"] if p in inside], recipe))
+        groups[0]["params"] = [p for p in groups[0]["params"] if p not in inside]
+    # The fused step is one pass over all parameters instead of a dozen.
+    fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
+    optimizers.append(torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, eps=1e-8, fused=fused))
+    return optimizers
+
+
+def _muon(matrices, recipe):
+    if not hasattr(torch.optim, "Muon"):
+        version = torch.__version__
+        raise ValueError(f"torch {version} has no Muon: install torch 2.9 or later, or take optimizer='adamw'")
+    return torch.optim.Muon(matrices, lr=recipe.matrix_rate, weight_decay=recipe.weight_decay, momentum=0.95)
+
+
+class Optimizer:
+    """The optimizers of one model as one: scaled gradients, clipping, and a rate that is set at each step.
+
+    In float16 small gradients would become zero, so the loss is scaled up for the way back, and the gradients are
+    scaled down again. In other dtypes the scaler does nothing.
+    """
+
+    def __init__(self, model, recipe, dtype=torch.float32):
+        self.parameters, self.max_norm = list(model.parameters()), recipe.clip
+        self.parts = build_optimizers(model, recipe)
+        self.peaks = [[group["lr"] for group in part.param_groups] for part in self.parts]
+        self.scaler = torch.amp.GradScaler(self.parameters[0].device.type, enabled=dtype == torch.float16)
+
+    def backward(self, loss):
+        """Add the loss's gradients to those that are there."""
+        self.scaler.scale(loss).backward()
+
+    def clip(self):
+        """Shrink all gradients together to the largest norm that is allowed; return the norm that they had."""
+        for part in self.parts:
+            self.scaler.unscale_(part)
+        return torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm).item()
+
+    def step(self, factor):
+        """Update all parameters at `factor` times their peak rate, and drop the gradients."""
+        for part, peaks in zip(self.parts, self.peaks, strict=True):
+            for group, peak in zip(part.param_groups, peaks, strict=True):
+                group["lr"] = factor * peak
+            self.scaler.step(part)
+            part.zero_grad(set_to_none=True)
+        self.scaler.update()
+
+    def state_dict(self):
+        """Return all that the next step depends on."""
+        return {"parts": [part.state_dict() for part in self.parts], "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state):
+        """Take up what `state_dict` gave."""
+        for part, saved in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(saved)
+        self.scaler.load_state_dict(state["scaler"])

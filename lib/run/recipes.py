@@ -1,0 +1,17 @@
+"""The settings that were found to work, as data: for a corpus of short documents and a few minutes on two cores."""
+
+from lib.run.train import Recipe
+
+# Rows begin at a document's beginning, and hold about one story: 4 x 256 tokens a step. Small batches, many steps.
+BATCH_SIZE, LENGTH = 4, 256
+RECIPES = {
+    "adamw": {"learning_rate": 4e-3, "final_ratio": 0.1},
+    "muon": {"optimizer": "muon", "learning_rate": 4e-3, "matrix_rate": 0.02, "final_ratio": 0.0},
+}
+
+
+def recipe(name, steps, **changes):
+    """Return the `Recipe` of that name for a number of steps; `changes` are other values of its fields."""
+    if name not in RECIPES:
+        raise ValueError(f"no recipe {name!r}: there is {', '.join(RECIPES)}")
+    return Recipe(**{"steps": steps, "warmup": min(100, steps // 10), **RECIPES[name], **changes})

@@ -1,0 +1,107 @@
+"""Continue a text, token by token: one loop for a KV cache, for a recurrence, and for no state at all."""
+
+import codecs
+
+import torch
+
+
+def apply_temperature(logits, temperature):
+    """Divide the logits by the temperature: below 1 the likely gets likelier, above 1 all gets more even.
+
+    p_i is proportional to exp(logit_i / temperature). logits: (..., V); temperature above zero.
+    """
+    if not temperature > 0:
+        raise ValueError(f"a temperature of {temperature}: take one above 0, or sample(temperature=0) for greedy")
+    return logits / temperature
+
+
+def keep_top_k(logits, k):
+    """Leave the k largest logits of each row, and all that equal the k-th; the others become -inf. logits: (..., V)."""
+    if k < 1:
+        raise ValueError(f"top_k is {k}, which leaves no token: take 1 or more")
+    smallest = logits.topk(min(k, logits.shape[-1])).values[..., -1:]  # (..., 1)
+    return logits.masked_fill(logits < smallest, -torch.inf)
+
+
+def keep_top_p(logits, p):
+    """Leave the smallest set of most likely tokens whose probabilities sum to p or more; the others become -inf.
+
+    A token stays if those before it, in falling order, sum to less than p. So the first one always stays.
+    logits: (..., V). Source: Holtzman et al. 2019, arXiv 1904.09751, section 3.1.
+    """
+    if not 0 < p <= 1:
+        raise ValueError(f"top_p is {p}: it is a share of the probability, above 0 and at most 1")
+    ordered, place = logits.sort(dim=-1, descending=True, stable=True)
+    share = ordered.softmax(dim=-1)
+    gone = share.cumsum(dim=-1) - share >= p
+    gone[..., 0] = False
+    return logits.masked_fill(gone.gather(-1, place.argsort(-1)), -torch.inf)
+
+
+def choose(logits, temperature=1.0, top_k=None, top_p=None, generator=None):
+    """Draw one token a row, (B, V) -> (B,), after the filters in the arguments' order. Temperature 0 is greedy."""
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    logits = apply_temperature(logits.float(), temperature)
+    if top_k is not None:
+        logits = keep_top_k(logits, top_k)
+    if top_p is not None:
+        logits = keep_top_p(logits, top_p)
+    return torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)[:, 0]
+
+
+@torch.inference_mode()
+def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, seed=None, cache=True, stop=None):
+    """Yield up to n_tokens tokens, (B,) each, that continue `tokens` (B, T), all rows of one length.
+
+    With `cache` each step hands the model the newest token and the state; without, everything from the start again: the
+    same tokens, later. After a row came to the token `stop` it yields `stop` for ever; when all rows did, it ends.
+    A seed gives the same tokens again; without one, torch's own random state is used.
+    """
+    room = getattr(model.config, "context_length", None)
+    if room is not None and tokens.shape[1] + n_tokens - 1 > room:
+        raise ValueError(
+            f"{tokens.shape[1]} tokens and {n_tokens} new ones, but the model was built for {room}: ask for "
+            f"{max(0, room + 1 - tokens.shape[1])} new ones at most, or pass fewer"
+        )
+    tokens = tokens.to(model.head.weight.device)
+    generator = None if seed is None else torch.Generator(tokens.device).manual_seed(seed)
+    ended = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+    state, new = None, tokens
+    for _ in range(n_tokens):
+        x, state = model.hidden(new, state if cache else None)  # (B, T, C)
+        token = choose(model.head(x[:, -1]), temperature, top_k, top_p, generator)
+        if stop is not None:
+            token = token.masked_fill(ended, stop)
+            ended |= token == stop
+        yield token
+        if stop is not None and ended.all():
+            return
+        new = token[:, None] if cache else torch.cat([new, token[:, None]], dim=1)
+
+
+def tell_stream(model, tokenizer, prompt="", n_tokens=None, **options):
+    """Yield the prompt, then what the model goes on with, in pieces of whole characters; it ends at <|endoftext|>.
+
+    A character may take several tokens: its bytes wait until it is whole. Without n_tokens the context is filled.
+    Options are those of `sample`.
+    """
+    ids = [tokenizer.eot, *tokenizer.encode(prompt)]
+    if n_tokens is None:
+        n_tokens = max(1, (model.config.context_length or 1024) + 1 - len(ids))
+    characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    yield prompt
+    for token in sample(model, torch.tensor([ids]), n_tokens, stop=tokenizer.eot, **options):
+        if token.item() == tokenizer.eot:
+            break
+        piece = characters.decode(tokenizer.decode_bytes([token.item()]))
+        if piece:
+            yield piece
+    rest = characters.decode(b"", final=True)
+    if rest:
+        yield rest
+
+
+def tell(model, tokenizer, prompt="", n_tokens=None, **options):
+    """Return the prompt and how the model goes on, up to <|endoftext|>. Options are those of `sample`."""
+    return "".join(tell_stream(model, tokenizer, prompt, n_tokens, **options))

@@ -1,0 +1,188 @@
+"""What `python3 -m lib train` does: text, tokenizer, model, training, scores, and a folder that holds the result."""
+
+import copy
+import math
+import platform
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from lib.models.presets import preset
+from lib.models.skeleton import n_params
+from lib.run.checkpoint import FAMILIES, Keep, load_checked, save_bundle
+from lib.run.evaluate import evaluate, evaluate_documents
+from lib.run.recipes import recipe
+from lib.run.sample import sample
+from lib.run.train import train
+from lib.text import corpora, tales
+from lib.text.batches import Batches, DocumentBatches, WindowBatches, encode_documents
+from lib.text.bpe import BPE
+
+ROOT = Path(__file__).resolve().parents[2]
+MEASURED, EVERY = 24, 10.0  # steps that are measured first; seconds from one line to the next
+N_STORIES, TEMPERATURE = 200, 0.8
+
+
+class Data(NamedTuple):
+    """A corpus made ready. `longest`: the tokens of the longest document, None where the context can't hold it."""
+
+    corpus: corpora.Corpus
+    tokenizer: BPE
+    batches: Batches
+    bytes_per_token: float
+    longest: int | None
+
+
+def run(options):
+    """Train, score and save; return the exit code. `options` are what `commands.train_parser` gives."""
+    clock, processor = time.perf_counter(), time.process_time()
+    out = options.out or Path("checkpoints") / f"{options.family}-{options.corpus}"
+    kept = out / "run.pt"
+    data = prepare(options)
+    torch.manual_seed(options.seed)
+    config = replace(preset(options.preset).config, vocab_size=data.tokenizer.vocab_size)
+    model = FAMILIES[options.family][0](config)
+    print(f"{options.preset}, {n_params(model):,} parameters, {torch.get_num_threads()} threads", flush=True)
+    if options.resume:
+        options.steps = kept_steps(kept)
+    else:
+        kept.unlink(missing_ok=True)
+    if options.steps is None:
+        options.steps = steps_that_fit(model, data, options, 60 * options.minutes - (time.perf_counter() - clock))
+        options.command += f" --steps {options.steps}"
+    try:
+        tokens = follow(model, data, options, Keep(kept))
+    except KeyboardInterrupt as stop:
+        print(f"\n{stop}, with --resume", file=sys.stderr)
+        return 130
+    figures = {"steps": options.steps, "tokens": tokens, "parameters": n_params(model), **judge(model, data, options)}
+    figures |= {"wall_seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - processor}
+    print("{wall_seconds:.0f} s on the clock, {cpu_seconds:.0f} s of processor time".format(**figures))
+    save(out, model, data, options, figures)
+    kept.unlink(missing_ok=True)
+    return 0
+
+
+def prepare(options):
+    """Load the corpus and its tokenizer, cut the text into batches, and say what there is."""
+    corpus = corpora.load(options.corpus, int(1e6 * options.megabytes))
+    config = preset(options.preset).config
+    tokenizer = find_tokenizer(corpus, config.vocab_size)
+    documents = corpus.documents_train or [corpus.train]
+    tokens, starts = encode_documents(tokenizer, documents)
+    longest = int(torch.cat([starts, torch.tensor([len(tokens)])]).diff().max())
+    shape = {"batch_size": options.batch_size, "length": options.length, "seed": options.seed}
+    if longest < config.context_length:
+        batches = DocumentBatches(tokens, starts, **shape)
+    else:
+        batches, longest = WindowBatches(tokens, **shape), None
+    n_bytes = sum(len(document.encode("utf-8")) for document in documents)
+    floor = corpus.floor_bits_per_byte
+    known = "" if floor is None else f", entropy {floor:.4f} bits a byte"
+    print(f"{corpus.name}: {n_bytes:,} bytes, {len(tokens):,} tokens{known}", flush=True)
+    return Data(corpus, tokenizer, batches, n_bytes / len(tokens), longest)
+
+
+def find_tokenizer(corpus, vocab_size):
+    """Return the tokenizer that is kept beside the corpus, or learn one."""
+    file = ROOT / "data" / corpus.name / "tokenizer.json"
+    if file.is_file():
+        tokenizer = BPE.load(file)
+        if tokenizer.vocab_size == vocab_size:
+            return tokenizer
+    print(f"learning {vocab_size} tokens", flush=True)
+    return BPE.train(corpus.train[:5_000_000], vocab_size)
+
+
+def make_recipe(options, steps):
+    """Return the recipe that was asked for."""
+    changes = {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
+    return recipe(options.recipe, steps, **changes)
+
+
+def kept_steps(path):
+    """Return for how many steps the run was planned that is kept there."""
+    if not path.exists():
+        raise ValueError(f"no run is kept in {path}: leave --resume out to start one")
+    return load_checked(path)["identity"]["recipe"]["steps"]
+
+
+def steps_that_fit(model, data, options, seconds):
+    """Measure some steps of a copy of the model; return how many fit, with some time left for the scores."""
+    times, plan = [], make_recipe(options, 10**6)
+    trial = train(copy.deepcopy(model), data.batches, plan, device=options.device, dtype=options.dtype)
+    for _, record in zip(range(MEASURED), trial, strict=False):
+        times.append(record.seconds)
+    trial.close()
+    warm = MEASURED // 4  # the first steps wait for memory and caches
+    step = (times[-1] - times[warm - 1]) / (MEASURED - warm)
+    left = seconds - times[-1]
+    steps = int((left - min(20, left / 4)) / step)
+    if steps < 1:
+        raise ValueError(f"{left:.1f} s are left and a step takes {step:.2f} s: give more --minutes, or --steps")
+    print(f"{1000 * step:.0f} ms a step: time for {steps} steps", flush=True)
+    return steps
+
+
+def follow(model, data, options, keep):
+    """Train, with a line every so often; return the number of tokens."""
+    said, losses, plan = time.perf_counter(), [], make_recipe(options, options.steps)
+    tokens = 0
+    for record in train(model, data.batches, plan, device=options.device, dtype=options.dtype, checkpoint=keep):
+        losses.append(record.loss)
+        tokens = record.tokens
+        if time.perf_counter() - said > EVERY or record.step == plan.steps:
+            bits = sum(losses) / len(losses) / math.log(2) / data.bytes_per_token
+            speed = tokens / record.seconds
+            print(f"step {record.step:5} of {plan.steps}  {above(bits, data)}  {speed:,.0f} tokens/s", flush=True)
+            said, losses = time.perf_counter(), []
+    return tokens
+
+
+def above(bits, data):
+    """Say how many bits a byte that is, and how far from the floor where one is known."""
+    floor = data.corpus.floor_bits_per_byte
+    return f"{bits:.4f} bits a byte" + ("" if floor is None else f" (floor {100 * (bits / floor - 1):+.1f} %)")
+
+
+def judge(model, data, options):
+    """Score the validation text and, for tales, stories that the model tells; print and return the figures."""
+    corpus, tokenizer = data.corpus, data.tokenizer
+    if data.longest:
+        score = evaluate_documents(model, tokenizer, corpus.documents_validation)
+    else:
+        tokens, _ = encode_documents(tokenizer, [corpus.validation])
+        score = evaluate(model, WindowBatches(tokens, 1, options.length), tokenizer=tokenizer)
+    print(f"validation: {above(score.bits_per_byte, data)}, {score.nats_per_token:.4f} nats a token", flush=True)
+    figures = {"validation_bits_per_byte": score.bits_per_byte, "validation_nats_per_token": score.nats_per_token}
+    if corpus.floor_bits_per_byte is not None:
+        figures["floor_bits_per_byte"] = corpus.floor_bits_per_byte
+    if corpus.name == "tales":
+        told = tell_many(model, tokenizer, N_STORIES, min(2 * data.longest, model.config.context_length), options.seed)
+        stories, true = (sum(map(asked, told)) / len(told) for asked in (tales.is_story, tales.facts_hold))
+        figures |= {"stories": len(told), "share_stories": stories, "share_facts_hold": true}
+        print(f"{len(told)} stories told at temperature {TEMPERATURE}: {stories:.1%} are stories of the grammar,")
+        print(f"{true:.1%} are, and their facts hold. The first one:\n\n{told[0]}\n", flush=True)
+    return figures
+
+
+def tell_many(model, tokenizer, n, n_tokens, seed):
+    """Return n texts of at most n_tokens tokens, told side by side in one batch."""
+    start = torch.full((n, 1), tokenizer.eot)
+    tokens = sample(model, start, n_tokens, TEMPERATURE, seed=seed, stop=tokenizer.eot)
+    rows = torch.stack(list(tokens), dim=1).tolist()  # n rows of T tokens
+    return [tokenizer.decode(row[: row.index(tokenizer.eot)] if tokenizer.eot in row else row) for row in rows]
+
+
+def save(out, model, data, options, figures):
+    """Save the model, its tokenizer, and how it was made."""
+    rounded = {name: round(value, 4) for name, value in figures.items()}
+    machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
+    record = {"command": options.command, "corpus": data.corpus.origin, "licence": data.corpus.licence}
+    dtype = torch.float16 if options.half else None
+    save_bundle(out, model, data.tokenizer, record | rounded | machine, dtype)
+    print(f"saved: python3 -m lib sample {out}")

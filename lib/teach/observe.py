@@ -1,0 +1,155 @@
+"""Call an answer once and write down all that it shows: the result, the error, what it changed, the gradients."""
+
+import copy
+import inspect
+from typing import NamedTuple
+
+import torch
+
+from lib.teach.limits import InWords, outcome_of
+from lib.teach.verdict import compare
+
+
+class Case(NamedTuple):
+    """One call: inputs by position, how to build the class, how to call, and what a failure here alone means."""
+
+    name: str
+    inputs: tuple
+    keywords: dict
+    build: tuple | dict | None
+    call: object
+    hint: str
+
+
+class Seen(NamedTuple):
+    """All that one call showed."""
+
+    value: object = None
+    error: BaseException | None = None
+    changed: tuple = ()
+    gradients: dict | None = None  # None: not looked at; {}: the result carries none
+    backward_error: BaseException | None = None
+
+
+def floating(value):
+    """Say whether a value is a tensor of floats."""
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def strided(value):
+    """Return a matrix with the same numbers, but its memory in another order."""
+    if not isinstance(value, torch.Tensor) or value.ndim < 2:
+        return value
+    return value.transpose(-1, -2).contiguous().transpose(-1, -2)
+
+
+def build(exercise, case, answer):
+    """Return what is called: the function itself, or a module built for the case, with random weights."""
+    if case.build is None:
+        return answer
+    given, named = ((), case.build) if isinstance(case.build, dict) else (case.build, {})
+    dtype = next((t.dtype for t in case.inputs if floating(t)), torch.float32)
+    model = exercise.reference(*given, **named)
+    generator = torch.Generator().manual_seed(1)
+    for weight in model.parameters():
+        size = weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0
+        weight.data = torch.randn(weight.shape, generator=generator) * size
+    if answer is exercise.reference:
+        return model.to(dtype)
+    module = answer(*given, **named)
+    if not isinstance(module, torch.nn.Module):
+        raise InWords(f"the class {answer.__name__} is no torch.nn.Module")
+    theirs, mine = model.state_dict(), module.state_dict()
+    for name in theirs:
+        if name not in mine:
+            raise InWords(f"it has no weight named {name!r}, it has {', '.join(mine) or 'none'}")
+        if mine[name].shape != theirs[name].shape:
+            raise InWords(
+                f"the weight {name!r} has shape {tuple(mine[name].shape)}, expected is {tuple(theirs[name].shape)}"
+            )
+    surplus = [name for name, _ in module.named_parameters() if name not in theirs]
+    if surplus:
+        raise InWords(f"it has a weight too many, {surplus[0]!r}; expected are {', '.join(theirs)}")
+    module.load_state_dict(theirs, strict=False)
+    return module.to(dtype)
+
+
+def copies(inputs):
+    """Return inputs that a call may spoil; tensors keep their strides."""
+    return tuple(t.clone() if isinstance(t, torch.Tensor) else copy.deepcopy(t) for t in inputs)
+
+
+def invoke(exercise, case, answer, inputs):
+    """Call an answer on inputs as the case or the exercise says. Returns (result, what was called)."""
+    target = build(exercise, case, answer)
+    call = case.call or exercise.call
+    if call:
+        return call(target, *inputs, **case.keywords), target
+    if not isinstance(target, torch.nn.Module):
+        fits(target, inputs, case.keywords)
+    return target(*inputs, **case.keywords), target
+
+
+def fits(function, inputs, keywords):
+    """Raise InWords where a function can't be called with these arguments."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*inputs, **keywords)
+    except TypeError as error:
+        count = len(inputs) + len(keywords)
+        raise InWords(f"it takes {signature}, but is called with {count} arguments: {error}") from None
+
+
+def observe(exercise, case, answer, gradients=True):
+    """Return what one call of an answer shows: Seen. Errors of the answer are part of it."""
+    inputs = copies(case.inputs)
+    outcome = outcome_of(lambda: invoke(exercise, case, answer, inputs)[0])
+    if outcome.error:
+        return Seen(error=outcome.error)
+    names = input_names(exercise, case)
+    pairs = zip(names, inputs, case.inputs, strict=False)
+    changed = tuple(name for name, now, before in pairs if compare(now, before, 0)[0])
+    if not (gradients and exercise.gradients):
+        return Seen(outcome.value, None, changed)
+    backward = outcome_of(lambda: gradients_of(exercise, case, answer, names))
+    return Seen(outcome.value, None, changed, backward.value, backward.error)
+
+
+def input_names(exercise, case):
+    """Return names for the case's inputs: those of the reference's own parameters where they fit."""
+    function = exercise.reference.forward if case.build is not None else exercise.reference
+    if case.call or exercise.call:
+        function = case.call or exercise.call
+    names = [name for name in inspect.signature(function).parameters if name != "self"]
+    names = names[1:] if case.call or exercise.call else names
+    return [*names, *(f"input {i + 1}" for i in range(len(names), len(case.inputs)))]
+
+
+def gradients_of(exercise, case, answer, names):
+    """Return {name: gradient} of a fixed random sum of all outputs, for the inputs and weights that are floats."""
+    leaves = [t.clone().requires_grad_() if floating(t) else copy.deepcopy(t) for t in case.inputs]
+    # Clones are passed: writing into a leaf would raise, and that is another mistake than a wrong gradient.
+    value, target = invoke(exercise, case, answer, [t.clone() if floating(t) else t for t in leaves])
+    wanted = {f"the gradient of {name}": t for name, t in zip(names, leaves, strict=False) if floating(t)}
+    if isinstance(target, torch.nn.Module):
+        wanted |= {f"the gradient of {name}": weight for name, weight in target.named_parameters()}
+    generator, total = torch.Generator().manual_seed(2), 0.0
+    for t in tensors_in(value):
+        share = torch.randn(t.shape, generator=generator)
+        total = total + (t.double() * share).sum() if t.requires_grad else total
+    if not isinstance(total, torch.Tensor):
+        return {}
+    found = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
+    return {name: torch.zeros_like(t) if g is None else g for (name, t), g in zip(wanted.items(), found, strict=True)}
+
+
+def tensors_in(value):
+    """Return the float tensors of a nested value, in order."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (tuple, list)):
+        return [t for part in value for t in tensors_in(part)]
+    return [value] if floating(value) else []

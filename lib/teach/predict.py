@@ -1,0 +1,95 @@
+"""Predict before you run: a question with choices, answered by a click where the notebook is live."""
+
+import html
+import re
+
+from IPython import get_ipython
+from IPython.display import display
+
+
+def predict(id, question, choices):
+    """Show a question and its choices, and return the Guess that will hold what was clicked.
+
+    Live, in a notebook with ipywidgets, the choices are buttons, none pressed. Everywhere else (GitHub, a printed page,
+    a test) the same output holds the question as text. `code` and $formulas$ are allowed in both.
+
+    >>> guess = predict("04.a", "How does the score change?", ["it grows", "it stays", "it shrinks"])
+    >>> guess.reveal("it stays", because="only the distance counts.")
+    """
+    guess = Guess(id, question, choices)
+    if get_ipython() is None:
+        print(guess.text())
+        return guess
+    bundle = {"text/html": guess.html(), "text/plain": guess.text()}
+    widget = guess.buttons()
+    if widget is not None:
+        view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+        bundle["application/vnd.jupyter.widget-view+json"] = view
+    display(bundle, raw=True)
+    return guess
+
+
+class Guess:
+    """One question, its choices, and the choice made: None until a button is pressed."""
+
+    def __init__(self, id, question, choices):
+        self.id, self.question, self.choice = id, question, None
+        self.choices = [str(choice) for choice in choices]
+        if len(set(self.choices)) != len(self.choices) or len(self.choices) < 2:
+            raise ValueError(f"{id} has the choices {self.choices}: give at least two, all different")
+        self.toggle = self.said = None
+
+    def choose(self, choice):
+        """Make or change the guess: what a click on a button does, and what one can call where there are no buttons."""
+        if choice is None:
+            return
+        self.choice = self._one_of_mine(choice)
+        if self.said is not None:
+            self.said.value = f"You say: {_inline(self.choice)}. Now run the next cells."
+
+    def reveal(self, answer, because=""):
+        """Print the guess beside the answer, and the reason. Raises ValueError, where the answer is no choice."""
+        answer = self._one_of_mine(answer)
+        if self.choice is None:
+            verdict = f'It is "{answer}". You made no guess; next time commit to one first, even a wild one.'
+        elif self.choice == answer:
+            verdict = f'You said "{self.choice}", and it is "{answer}".'
+        else:
+            verdict = f'You said "{self.choice}", but it is "{answer}".'
+        if self.toggle is not None:
+            self.toggle.disabled = True
+        print(f"{verdict} {because}".strip())
+
+    def text(self):
+        """Return the question and its choices as plain text."""
+        return "\n".join([f"Predict {self.id}: {self.question}", *(f"  ( ) {choice}" for choice in self.choices)])
+
+    def html(self):
+        """Return the question and its choices as HTML that needs no script."""
+        items = "".join(f"<li>{_inline(choice)}</li>" for choice in self.choices)
+        return f"<p>{self._question()}</p><ul>{items}</ul>"
+
+    def buttons(self):
+        """Return the live form, or None without ipywidgets. It runs on ipywidgets 7 (Colab) and 8."""
+        try:
+            import ipywidgets as widgets
+        except ImportError:
+            return None
+        # index=None: no button is pressed before the learner presses one.
+        self.toggle = widgets.ToggleButtons(options=self.choices, index=None, style={"button_width": "auto"})
+        self.toggle.observe(lambda change: self.choose(change["new"]), names="value")
+        self.said = widgets.HTMLMath("")
+        return widgets.VBox([widgets.HTMLMath(self._question()), self.toggle, self.said])
+
+    def _question(self):
+        return f"<b>Predict {self.id}</b> {_inline(self.question)}"
+
+    def _one_of_mine(self, answer):
+        if str(answer) not in self.choices:
+            mine = ", ".join(f'"{choice}"' for choice in self.choices)
+            raise ValueError(f'"{answer}" is not among the choices of {self.id}, {mine}: give one of them')
+        return str(answer)
+
+
+def _inline(text):
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))

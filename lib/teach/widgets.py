@@ -1,0 +1,160 @@
+"""A figure with sliders that answers one question; a still picture of it where nothing is live."""
+
+import base64
+import html
+import sys
+
+from IPython import get_ipython
+from IPython.display import display
+
+from lib.teach import theme
+
+# Points an inch while a slider moves: enough to be sharp, few enough to be there at once.
+LIVE_DPI = 120
+
+
+def explore(draw, question, alt=None, **controls):
+    """Show draw(**values), a figure, under a question, with a slider or a menu for each value; return the Explorer.
+
+    controls: name=(min, max, step, default) or (min, max, step, default, label): a slider; name=[a, b, c]: a menu that
+    begins at a; name=([a, b, c], default, label): a menu. alt: what one sees, with {name} for a control's value;
+    without it the figure's own alt text or the question is taken. In a test or a cell `.set(n=5)` moves a control.
+
+    The output holds a still picture beside the live view, for GitHub, a printed page and where ipywidgets is missing.
+    """
+    explorer = Explorer(draw, question, alt, controls)
+    explorer.redraw()
+    if get_ipython() is None:
+        return explorer
+    view = explorer.view()
+    if view is not None and "google.colab" in sys.modules:
+        display(view)  # Colab wires a widget up by itself, and would show the still picture in its place
+    else:
+        data, metadata = theme.bundle(theme.png(explorer.figure), explorer.alt)
+        if view is not None:
+            link = {"version_major": 2, "version_minor": 0, "model_id": view.model_id}
+            data["application/vnd.jupyter.widget-view+json"] = link
+        display(data, metadata=metadata, raw=True)
+    return explorer
+
+
+class Control:
+    """One value that can be moved: a slider's range or a menu's choices, a default, a label."""
+
+    def __init__(self, name, spec):
+        self.choices, self.range = None, None
+        if isinstance(spec, list):
+            self.choices, rest = spec, (spec[0],)
+        elif isinstance(spec, tuple) and spec and isinstance(spec[0], list):
+            self.choices, rest = spec[0], spec[1:]
+        elif isinstance(spec, tuple) and len(spec) in (4, 5):
+            self.range, rest = spec[:3], spec[3:]
+        else:
+            raise ValueError(
+                f"the control {name} is {spec!r}: give (min, max, step, default, label) or a list of choices"
+            )
+        self.value, self.label = rest[0], (rest[1] if len(rest) > 1 else name.replace("_", " "))
+        self.check(name, self.value)
+
+    def check(self, name, value):
+        """Raise ValueError for a value that the control can't have."""
+        if self.choices is not None and value not in self.choices:
+            raise ValueError(f"{name} = {value!r} is not among its choices {self.choices}: take one of them")
+        if self.range is not None and not self.range[0] <= value <= self.range[1]:
+            raise ValueError(f"{name} = {value} is outside of {self.range[0]} to {self.range[1]}: choose one inside")
+
+    def widget(self, widgets):
+        """Return the slider or menu, with its label and its value in words."""
+        look = {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="440px")}
+        if self.choices is not None:
+            options = [(str(choice), choice) for choice in self.choices]
+            return widgets.Dropdown(options=options, value=self.value, description=self.label, **look)
+        low, high, step = self.range
+        whole = all(isinstance(number, int) for number in (*self.range, self.value))
+        slider = widgets.IntSlider if whole else widgets.FloatSlider
+        return slider(value=self.value, min=low, max=high, step=step, description=self.label, readout=True,
+                      continuous_update=True, **look)  # fmt: skip
+
+
+class Explorer:
+    """The state of one widget. `.values`, `.figure`, `.alt`, `.error` (words, or None); `.picture` is the PNG shown."""
+
+    def __init__(self, draw, question, alt, controls):
+        self.draw, self.question, self.template = draw, question, alt
+        self.controls = {name: Control(name, spec) for name, spec in controls.items()}
+        self.values = {name: control.value for name, control in self.controls.items()}
+        self.figure = self.alt = self.error = self._screen = self._png = None
+        self._inputs = {}
+
+    def set(self, **values):
+        """Move controls as a learner would, and draw. Raises what the drawing raises, so that a test sees it.
+
+        Raises ValueError for a control that there is not, or a value that it can't have.
+        """
+        for name, value in values.items():
+            if name not in self.controls:
+                raise ValueError(f"there is no control {name}; there are {', '.join(self.controls)}: move one of them")
+            self.controls[name].check(name, value)
+        for name, value in values.items():
+            if name in self._inputs:
+                self._inputs[name].value = value  # its observer draws
+            else:
+                self.values[name] = value
+        if not self._inputs:
+            self.redraw()
+        if self.error:
+            raise RuntimeError(f"the figure of '{self.question}' at {self.values}: {self.error}")
+        return self
+
+    @property
+    def picture(self):
+        """The PNG bytes of what is shown now."""
+        if self._png is None:
+            self._png = theme.png(self.figure, LIVE_DPI, small=False)
+        return self._png
+
+    def redraw(self):
+        """Draw the figure for the values there are."""
+        self.figure, self._png = self.draw(**self.values), None
+        state = ", ".join(f"{control.label} = {self.values[name]}" for name, control in self.controls.items())
+        if self.template:
+            self.alt = self.template.format(**self.values)
+        else:
+            self.alt = f"{getattr(self.figure, 'alt_text', None) or self.question} Here {state}."
+
+    def _ipython_display_(self):
+        """Show nothing: `explore` has shown it, and a cell may end in its call."""
+
+    def view(self):
+        """Return the live form, or None without ipywidgets. It runs on ipywidgets 7 (Colab) and 8."""
+        try:
+            import ipywidgets as widgets
+        except ImportError:
+            return None
+        self._inputs = {name: control.widget(widgets) for name, control in self.controls.items()}
+        for name, widget in self._inputs.items():
+            widget.observe(lambda change, name=name: self._moved(name, change["new"]), names="value")
+        self._screen = widgets.HTML(self._shown())
+        asked = widgets.HTML(f"<b>{html.escape(self.question, quote=False)}</b>")
+        return widgets.VBox([asked, *self._inputs.values(), self._screen])
+
+    def _moved(self, name, value):
+        """Draw anew after a control moved. An error is shown in the picture's place: silence would help nobody."""
+        self.values[name] = value
+        try:
+            self.redraw()
+            self.error = None
+            self._screen.value = self._shown()
+        except Exception as error:
+            self.error = f"{type(error).__name__}: {error}"
+            words = html.escape(f"This figure can't be drawn here. {self.error}")
+            self._screen.value = f'<pre role="alert" style="color:#B00020;white-space:pre-wrap">{words}</pre>'
+
+    def _shown(self):
+        """Return the picture as HTML: an Image widget has no alt text. Decoded at once, it does not flicker."""
+        width, height = (round(100 * inches) for inches in self.figure.get_size_inches())
+        source = base64.b64encode(self.picture).decode()
+        return (
+            f'<img alt="{html.escape(self.alt)}" width="{width}" height="{height}" decoding="sync"'
+            f' style="max-width:100%;height:auto;background:white" src="data:image/png;base64,{source}">'
+        )

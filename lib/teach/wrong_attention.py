@@ -1,0 +1,113 @@
+"""Wrong forms of lesson 05's layer, one slip each, and the parts to make them."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from lib.layers.attention import GroupedAttention, KVCache, attend
+from lib.layers.rope import rotate_half_split, rotate_interleaved
+
+
+def layer(middle):
+    """Return a GroupedAttention whose forward has another middle: (q, k, v, cos, sin, state) -> (y, state)."""
+
+    class Layer(GroupedAttention):
+        def forward(self, x, state, shared):
+            q, k, v = (self.heads(w(x)) for w in (self.query, self.key, self.value))
+            y, state = middle(q, k, v, shared["cos"], shared["sin"], state)
+            return self.output(y.transpose(1, 2).reshape(*x.shape[:2], -1)), state
+
+        def heads(self, z):
+            return z.view(*z.shape[:2], -1, self.d_head).transpose(1, 2)
+
+    return Layer
+
+
+def store(state, k, v):
+    """Return the cache with k and v behind what is there."""
+    return KVCache(k, v) if state is None else state.append(k, v)
+
+
+def turned(turn_q, turn_k, turn_v=None, see=attend):
+    """Return a layer that turns q, k, v by these functions, or not at all."""
+
+    def middle(q, k, v, cos, sin, state):
+        q, k, v = (turn(z, cos, sin) if turn else z for turn, z in ((turn_q, q), (turn_k, k), (turn_v, v)))
+        state = store(state, k, v)
+        return see(q, state.keys, state.values), state
+
+    return layer(middle)
+
+
+def cached(change):
+    """Return a layer with a change in how the cache is filled and read: change(q, k, v, state) -> (y, state)."""
+
+    def middle(q, k, v, cos, sin, state):
+        return change(rotate_half_split(q, cos, sin), rotate_half_split(k, cos, sin), v, state)
+
+    return layer(middle)
+
+
+def new_first(q, k, v, state):
+    """The new keys stand before the old ones."""
+    state = KVCache(k, v) if state is None else KVCache(k, v).append(state.keys, state.values)
+    return attend(q, state.keys, state.values), state
+
+
+class Viewed(GroupedAttention):
+    """The heads are cut out of the time axis."""
+
+    def forward(self, x, state, shared):
+        """(B, T, C) -> (B, T, C), wrong."""
+        B, T, C = x.shape
+        q, k, v = (w(x).view(B, -1, T, self.d_head) for w in (self.query, self.key, self.value))
+        q, k = (rotate_half_split(z, shared["cos"], shared["sin"]) for z in (q, k))
+        state = store(state, k, v)
+        y = attend(q, state.keys, state.values)
+        return self.output(y.transpose(1, 2).reshape(B, T, -1)), state
+
+
+def see(mask):
+    """Return attention by torch with a mask made by mask(T, S)."""
+
+    def attend_masked(q, k, v):
+        seen = mask(q.shape[2], k.shape[2]).expand(q.shape[2], k.shape[2])
+        return F.scaled_dot_product_attention(q, k, v, seen, enable_gqa=True)
+
+    return attend_masked
+
+
+def tiled(q, k, v):
+    """Attention with key heads 0 1 0 1."""
+    return attend(q, *(z.repeat(1, q.shape[1] // z.shape[1], 1, 1) for z in (k, v)))
+
+
+HALF = rotate_half_split
+WRONG_LAYERS = {
+    "q and k are not turned: positions don't count.": turned(None, None),
+    "only q is turned: k needs the angle of its own position, too.": turned(HALF, None),
+    "only k is turned: q needs the angle of its own position, too.": turned(None, HALF),
+    "v is turned, too: only q and k are.": turned(HALF, HALF, HALF),
+    "pairs (2j, 2j + 1) are turned: that is Meta's order, here it is rotate_half_split.": turned(
+        rotate_interleaved, rotate_interleaved
+    ),
+    "turned the other way round: -sin for sin.": turned(*[lambda z, cos, sin: HALF(z, cos, -sin)] * 2),
+    "(B, T, H * N) is viewed as (B, H, T, N) at once, so that tokens and heads mix: view, then transpose.": Viewed,
+    "the old cache is ignored: state.append(k, v).": cached(lambda q, k, v, state: (attend(q, k, v), KVCache(k, v))),
+    "it attends to the new keys alone, not to state.keys and state.values.": cached(
+        lambda q, k, v, state: (attend(q, k, v), store(state, k, v))
+    ),
+    "the cache has the new keys before the old ones: append them at the end.": cached(new_first),
+    "keys and values are mixed up.": cached(
+        lambda q, k, v, state: (attend(q, store(state, k, v).values, store(state, k, v).keys), store(state, k, v))
+    ),
+    "key heads are tiled, 0 1 0 1: neighbours share, 0 0 1 1.": turned(HALF, HALF, None, tiled),
+    "there is no causal mask.": turned(HALF, HALF, None, see(lambda T, S: torch.ones(T, S, dtype=torch.bool))),
+    "the mask ignores the cache: query t stands at position S - T + t (torch's is_causal counts from 0).": turned(
+        HALF, HALF, None, see(lambda T, S: torch.ones(T, S, dtype=torch.bool).tril())
+    ),
+    "the scores are not divided by sqrt(N).": turned(
+        HALF, HALF, None, lambda q, k, v: attend(q * math.sqrt(q.shape[-1]), k, v)
+    ),
+}

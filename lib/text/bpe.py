@@ -1,0 +1,258 @@
+"""Byte-pair encoding from scratch: learn merges from bytes, encode, decode.
+
+Text is cut into pre-tokens (words, numbers, punctuation, white space), each pre-token into bytes, and then the pair
+of neighbours that is the most frequent in the training text becomes one new token, again and again. Since the 256
+bytes are tokens, every text can be encoded and nothing is ever unknown.
+
+Sources: Sennrich, Haddow and Birch 2016, section 3.2 (merges); Radford et al. 2019, section 2.2 (bytes, pre-tokens).
+"""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import regex
+
+from lib.text import bpe_file
+
+# GPT-2's pre-tokens: English contractions; a word, a number or other signs, each with the space before it; white
+# space, but its last space is left to the word that follows. The pieces of a text always join to the text.
+PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+END_OF_TEXT = "<|endoftext|>"
+CACHE_SIZE = 1 << 16
+
+Pair = tuple[int, int]
+Merge = tuple[bytes, bytes]
+Progress = Callable[[int, int], None]
+
+
+def as_text(text: str | bytes) -> str:
+    """The text as str; bytes that are no UTF-8 become lone surrogates, which `as_bytes` turns back (PEP 383)."""
+    return text if isinstance(text, str) else bytes(text).decode("utf-8", "surrogateescape")
+
+
+def as_bytes(text: str | bytes) -> bytes:
+    """The text as UTF-8. ValueError where half a surrogate pair has no bytes."""
+    if not isinstance(text, str):
+        return bytes(text)
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        message = f"character {error.start} of {text[:20]!r}... is U+{code:04X}, half a surrogate pair, which UTF-8"
+        raise ValueError(f"{message} cannot write: replace it, or pass bytes") from None
+
+
+def check_ids(ids: Iterable[int], vocab_size: int) -> list[int]:
+    """The ids as a list of int; ValueError on one that is not in the vocabulary."""
+    ids = [int(i) for i in ids]
+    for place, i in enumerate(ids):
+        if not 0 <= i < vocab_size:
+            message = f"id {i} at place {place}, but this tokenizer's ids are 0 to {vocab_size - 1}"
+            raise ValueError(f"{message}: decode with the tokenizer that made it")
+    return ids
+
+
+def join(symbols: list[int], pair: Pair, new: int) -> list[int]:
+    """Replace every `pair` of neighbours in `symbols` by `new`, from left to right: a a a -> aa a."""
+    left, right = pair
+    joined, i, last = [], 0, len(symbols) - 1
+    while i <= last:
+        if symbols[i] == left and i < last and symbols[i + 1] == right:
+            joined.append(new)
+            i += 2
+        else:
+            joined.append(symbols[i])
+            i += 1
+    return joined
+
+
+class PairCounts:
+    """How often each pair of neighbours occurs, kept up to date while words change.
+
+    words: the symbols of each distinct word; counts: how often each word occurs. A merge touches only the words that
+    hold its pair, so `where` remembers them: this makes training fast. In `heap` the most frequent pair comes first
+    and the pair of smaller numbers wins a tie. Its entries may be out of date; `pop_best` puts them right.
+    """
+
+    def __init__(self, words: list[list[int]], counts: list[int]):
+        self.words, self.counts = words, counts
+        self.total: dict[Pair, int] = defaultdict(int)
+        self.where: dict[Pair, set[int]] = defaultdict(set)
+        for index in range(len(words)):
+            self._add(index, +1)
+        self.heap = [(-count, pair) for pair, count in self.total.items()]
+        heapq.heapify(self.heap)
+
+    def _add(self, index: int, sign: int) -> None:
+        word, count = self.words[index], sign * self.counts[index]
+        for pair in zip(word, word[1:], strict=False):
+            self.total[pair] += count
+            self.where[pair].add(index)
+
+    def pop_best(self) -> Pair | None:
+        """The most frequent pair, or None where no pair is left."""
+        while self.heap:
+            count, pair = heapq.heappop(self.heap)
+            now = -self.total[pair]
+            if count == now < 0:
+                return pair
+            if now < 0:
+                heapq.heappush(self.heap, (now, pair))
+        return None
+
+    def merge(self, pair: Pair, new: int) -> None:
+        """Join `pair` to the symbol `new` in all words that hold it."""
+        grown = set()
+        for index in self.where.pop(pair):
+            self._add(index, -1)
+            self.words[index] = word = join(self.words[index], pair, new)
+            self._add(index, +1)
+            grown.update(p for p in zip(word, word[1:], strict=False) if new in p)
+        for p in grown:
+            heapq.heappush(self.heap, (-self.total[p], p))
+
+
+def learn_merges(words: dict[bytes, int], n_new: int, progress: Progress | None = None) -> list[Merge]:
+    """Learn merges until there are `n_new` new tokens, or no pair is left. words: pre-token -> its count.
+
+    Ties go to the older symbols, and bytes are ordered as in GPT-2's alphabet (printable ones first): the rule of
+    the `tokenizers` library, so that both learn the same list. `progress(done, n_new)` is called after each merge.
+    """
+    alphabet = bpe_file.byte_characters()
+    tokens = [bytes([b]) for b in sorted(range(256), key=lambda b: alphabet[b])]
+    symbol = {token: i for i, token in enumerate(tokens)}
+    pairs = PairCounts([[symbol[bytes([b])] for b in word] for word in words], list(words.values()))
+    merges = []
+    while len(tokens) < 256 + n_new and (best := pairs.pop_best()):
+        left, right = tokens[best[0]], tokens[best[1]]
+        merges.append((left, right))
+        # a+aa and aa+a are two merges, but one token
+        if left + right not in symbol:
+            symbol[left + right] = len(tokens)
+            tokens.append(left + right)
+        pairs.merge(best, symbol[left + right])
+        if progress:
+            progress(len(tokens) - 256, n_new)
+    return merges
+
+
+class BPE:
+    """A byte-level BPE tokenizer.
+
+    Ids: first the special tokens (0 is `<|endoftext|>`), then the 256 bytes, then the token of each merge in the
+    order learned. merges: pairs of bytes, each made by an earlier merge or a single byte; else ValueError.
+    Deviation from GPT-2, which puts its special token last: an id here does not depend on the vocabulary's size.
+    """
+
+    def __init__(self, merges: Sequence[Merge], special: Sequence[str] = (END_OF_TEXT,)):
+        self.merges, self.special = [tuple(merge) for merge in merges], list(special)
+        self.vocab = [s.encode("utf-8") for s in self.special] + [bytes([b]) for b in range(256)]
+        n_special = len(self.special)
+        if n_special != len(set(self.special)) or "" in self.special:
+            raise ValueError(f"special tokens must differ and hold text, but they are {self.special}: rename some")
+        number = {bytes([b]): n_special + b for b in range(256)}
+        self._ranks: dict[Pair, tuple[int, int]] = {}
+        for rank, (left, right) in enumerate(self.merges):
+            for part in (left, right):
+                if part not in number:
+                    message = f"merge {rank} of {len(self.merges)} joins {left!r} and {right!r}, but no earlier one"
+                    raise ValueError(f"{message} makes {part!r}: keep the order in which they were learned")
+            if left + right not in number:
+                number[left + right] = len(self.vocab)
+                self.vocab.append(left + right)
+            self._ranks.setdefault((number[left], number[right]), (rank, number[left + right]))
+        self._special_ids = {s: i for i, s in enumerate(self.special)}
+        self._first_byte = n_special
+        self._pieces = regex.compile(PATTERN)
+        self._cache: dict[str, list[int]] = {}
+
+    @classmethod
+    def train(
+        cls,
+        text: str | bytes,
+        vocab_size: int,
+        special: Sequence[str] = (END_OF_TEXT,),
+        progress: Progress | None = None,
+    ) -> "BPE":
+        """Learn a vocabulary of `vocab_size` tokens (fewer where the text has no more pairs) from a text.
+
+        Each distinct pre-token is kept once with its count: 5 MB of stories have a million, but a few thousand differ.
+        """
+        smallest = len(special) + 256
+        if vocab_size < smallest:
+            message = f"vocab_size is {vocab_size}, but {len(special)} special tokens and 256 bytes need {smallest}"
+            raise ValueError(f"{message}: ask for {smallest} or more")
+        words = Counter(regex.findall(PATTERN, as_text(text)))
+        return cls(learn_merges({as_bytes(w): n for w, n in words.items()}, vocab_size - smallest, progress), special)
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.vocab)
+
+    @property
+    def eot(self) -> int:
+        """The id of `<|endoftext|>`."""
+        if END_OF_TEXT not in self._special_ids:
+            raise ValueError(f"the special tokens are {self.special}: make the tokenizer with {END_OF_TEXT!r} too")
+        return self._special_ids[END_OF_TEXT]
+
+    def encode(self, text: str | bytes, allow_special: bool = False) -> list[int]:
+        """Text -> ids. Special tokens that stand in the text are plain text, unless allow_special."""
+        text = as_text(text)
+        if not (allow_special and self.special):
+            return self._encode_plain(text)
+        longest_first = sorted(self.special, key=len, reverse=True)
+        ids = []
+        for part in regex.split("(" + "|".join(map(regex.escape, longest_first)) + ")", text):
+            ids += [self._special_ids[part]] if part in self._special_ids else self._encode_plain(part)
+        return ids
+
+    def _encode_plain(self, text: str) -> list[int]:
+        ids, cache = [], self._cache
+        for piece in self._pieces.findall(text):
+            known = cache.get(piece)
+            if known is None:
+                known = self._merge_piece([self._first_byte + b for b in as_bytes(piece)])
+                if len(cache) >= CACHE_SIZE:
+                    cache.clear()
+                cache[piece] = known
+            ids += known
+        return ids
+
+    def _merge_piece(self, ids: list[int]) -> list[int]:
+        """Apply, again and again, the earliest learned merge that fits anywhere."""
+        ranks = self._ranks
+        while len(ids) > 1:
+            known = [ranks[pair] + (pair,) for pair in set(zip(ids, ids[1:], strict=False)) if pair in ranks]
+            if not known:
+                break
+            _, new, pair = min(known)
+            ids = join(ids, pair, new)
+        return ids
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """Ids -> bytes, exactly. ValueError on an id that is not in the vocabulary."""
+        return b"".join([self.vocab[i] for i in check_ids(ids, len(self.vocab))])
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Ids -> text; bytes that are no UTF-8, such as half a character, become U+FFFD."""
+        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    def save(self, path: str | Path) -> None:
+        """Write a tokenizer.json that the `tokenizers` and `transformers` libraries open, with the same ids."""
+        bpe_file.write(Path(path), self.vocab, self.merges, self.special)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "BPE":
+        """Open what `save` wrote. ValueError on any other file; FileNotFoundError where there is none."""
+        merges, special, vocab = bpe_file.read(Path(path))
+        try:
+            bpe = cls(merges, special)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+        if bpe.vocab != vocab:
+            message = f"{path} numbers its {len(vocab)} tokens in another way than BPE does with the same merges"
+            raise ValueError(f"{message}: open it with the library that wrote it, or with lib.text.published")
+        return bpe

@@ -1,0 +1,40 @@
+"""What all tests share: a browser where there is one, and the same random examples in every run."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("course", deadline=None, derandomize=True)
+settings.load_profile("course")
+
+MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+
+
+def find_chromium():
+    """Return the path of a Chromium, or None."""
+    names = [os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome", "chrome", MAC]
+    return next((found for found in map(shutil.which, filter(None, names)) if found), None)
+
+
+def pytest_runtest_setup(item):
+    """Skip a browser test where there is no browser; in CI that is an error, so that it can't go unseen for long."""
+    if item.get_closest_marker("browser") and find_chromium() is None:
+        reason = "no Chromium here: install chromium, or name one in CHROMIUM"
+        if os.environ.get("CI", "").lower() in ("true", "1"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of the browser, for tests marked `browser`."""
+    return find_chromium()
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The course's folder."""
+    return Path(__file__).resolve().parent.parent

@@ -1,0 +1,136 @@
+"""The commands from a shell's point of view: train a few steps, save, tell, stop and go on, and errors in words."""
+
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lib.models import presets
+from lib.run import train_command
+from lib.run.checkpoint import load_bundle
+from lib.run.commands import main
+from lib.text.batches import WindowBatches
+from tests.run.tiny import CONFIG
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """A smaller tiny-llama, fewer stories, and a folder of its own."""
+    config = replace(CONFIG, vocab_size=300, context_length=700)
+    monkeypatch.setitem(presets.PRESETS, "tiny-llama", presets.Preset(config, None, "a test's"))
+    monkeypatch.setattr(train_command, "N_STORIES", 3)
+    monkeypatch.setattr(train_command, "EVERY", 0.0)
+    monkeypatch.setattr(train_command, "find_tokenizer", learnt := Learnt(train_command.find_tokenizer))
+    monkeypatch.chdir(tmp_path)
+    return learnt
+
+
+class Learnt:
+    """Learns the tokenizer once for all runs of a test."""
+
+    def __init__(self, find):
+        self.find, self.tokenizer = find, None
+
+    def __call__(self, corpus, vocab_size):
+        self.tokenizer = self.tokenizer or self.find(corpus, vocab_size)
+        return self.tokenizer
+
+
+SMALL = ["--megabytes", "0.02", "--batch-size", "2", "--length", "32", "--dtype", "float32"]
+
+
+def test_train_saves_what_sample_tells(quick, tmp_path, capsys):
+    assert main(["train", "llama", "--steps", "4", *SMALL]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"step +4 of 4 .* bits a byte \(floor \+\d+\.\d %\) .* tokens/s", said)
+    assert "3 stories told at temperature 0.8: 0.0% are stories" in said
+    folder = tmp_path / "checkpoints" / "llama-tales"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "record.json",
+        "tokenizer.json",
+    ]
+    record = json.loads((folder / "record.json").read_text())
+    assert record["command"] == "python3 -m lib train llama --steps 4 " + " ".join(SMALL)
+    assert record["steps"] == 4 and record["tokens"] == 4 * 2 * 32
+    assert 0 < record["floor_bits_per_byte"] < record["validation_bits_per_byte"] < 20
+    assert record["wall_seconds"] > 0 and record["cpu_seconds"] > 0
+    stories = []
+    for _ in range(2):
+        options = ["--prompt", "One day", "--tokens", "9", "--seed", "3"]
+        assert main(["sample", str(folder), *options]) == 0
+        stories.append(capsys.readouterr().out)
+    assert stories[0] == stories[1] and stories[0].startswith("One day")
+
+
+def test_a_run_is_the_same_again(quick, tmp_path):
+    for name in ("a", "b"):
+        assert main(["train", "llama", "--steps", "3", "--out", name, *SMALL]) == 0
+    weights = [load_bundle(tmp_path / name)[0].state_dict() for name in ("a", "b")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_stopped_and_resumed_is_never_stopped(quick, tmp_path, monkeypatch, capsys):
+    assert main(["train", "llama", "--steps", "5", "--out", "whole", *SMALL]) == 0
+    original, asked = WindowBatches.__mro__[1].__getitem__, []
+
+    def pressed(self, step):
+        asked.append(step)
+        if asked == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return original(self, step)
+
+    monkeypatch.setattr(WindowBatches.__mro__[1], "__getitem__", pressed)
+    assert main(["train", "llama", "--steps", "5", "--out", "parts", *SMALL]) == 130
+    assert "stopped after step 2 of 5" in capsys.readouterr().err
+    assert main(["train", "llama", "--resume", "--out", "parts", *SMALL]) == 0
+    weights = [load_bundle(tmp_path / name)[0].state_dict() for name in ("whole", "parts")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not (tmp_path / "parts" / "run.pt").exists()
+
+
+def test_minutes_become_steps_and_the_record_names_them(quick, tmp_path, capsys):
+    assert main(["train", "llama", "--minutes", "0.1", "--half", *SMALL]) == 0
+    record = json.loads((tmp_path / "checkpoints" / "llama-tales" / "record.json").read_text())
+    assert record["steps"] > 1 and record["command"].endswith(f"--steps {record['steps']}")
+    assert "ms a step: time for" in capsys.readouterr().out
+    assert main(["train", "llama", "--minutes", "0.0001", *SMALL]) == 1
+    assert "give more --minutes" in capsys.readouterr().err
+
+
+def test_long_documents_are_cut_into_windows(quick, tmp_path, capsys):
+    assert main(["train", "llama", "--corpus", "python-docs", "--steps", "2", *SMALL]) == 0
+    record = json.loads((tmp_path / "checkpoints" / "llama-python-docs" / "record.json").read_text())
+    assert "floor_bits_per_byte" not in record and "share_stories" not in record
+    # one token of 300 stands for one to three bytes, and a new model guesses evenly
+    assert 1 < record["validation_bits_per_byte"] < 2 * math.log2(300)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "llama", "--resume"], "no run is kept in .*run.pt: leave --resume out"),
+        (["sample", "nowhere"], "no trained model in nowhere"),
+        (["bench", "speed"], "no benchmark 'speed': there is generate, tokenizers, train"),
+    ],
+)
+def test_errors_are_sentences(quick, capsys, arguments, words):
+    small = SMALL if arguments[0] == "train" else []
+    assert main([*arguments, *small]) == 1
+    said = capsys.readouterr().err
+    assert re.search(words, said) and "Traceback" not in said
+
+
+def test_a_missing_peer_is_named_as_missing(monkeypatch, capsys):
+    import importlib
+
+    def absent(name):
+        raise ModuleNotFoundError(name="transformers")
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    assert main(["bench", "generate"]) == 0
+    assert "generate: not measured, the package transformers is not installed" in capsys.readouterr().out
