@@ -122,7 +122,9 @@ query, key = (3.0, 4.0), (2.0, 1.0)
 for m, n in ((3, 1), (103, 101), (1_000_003, 1_000_001), (3, 2), (1, 3)):
     print(f"query at {m:7}, key at {n:7}, distance {m - n:2}: score {score(query, m, key, n):.4f}")
 same = math.isclose(score(query, 3, key, 1), score(query, 103, key, 101), abs_tol=1e-9)
-guess.reveal("the same score" if same else "some other score", "Both turned by 100 radians more; the angle between them stays.")
+guess.reveal(
+    "the same score" if same else "some other score", "Both turned by 100 radians more; the angle between them stays."
+)
 
 # %% [markdown]
 # And 1 to 3 is not 3 to 1: the score knows before from after.
@@ -146,7 +148,9 @@ plots_rope.rotation(
 # A clock with one hand, one radian a token. It is round after 6.28 tokens.
 
 # %%
-guess = predict("04.c", "Query and key are equal. Which distance can't this clock tell from distance 0?", ["3", "22", "44"])
+guess = predict(
+    "04.c", "Query and key are equal. Which distance can't this clock tell from distance 0?", ["3", "22", "44"]
+)
 
 # %% tags=["nbval-check-output"]
 same_place = score((1.0, 0.0), 0, (1.0, 0.0), 0)
@@ -237,6 +241,7 @@ rotate_half_split = check("04.1", rotate_half_split)
 
 # %% [markdown]
 # Does it cure the need? And does only the distance count, for a whole head and all its hands?
+
 
 # %% tags=["nbval-check-output"]
 def table(d_head, length, theta=10000.0):
@@ -423,8 +428,8 @@ q, k, v = x @ WQ, x @ WK, x @ WV
 trained_scores, trained = causal(q, k, v, rotate_interleaved)
 crossed_scores, crossed = causal(q, k, v, rotate_half_split)
 error = (crossed - trained).norm(dim=-1) / trained.norm(dim=-1)
-print("error by token:", [round(e, 3) for e in error.tolist()])
-right = (error < 1e-4).tolist()
+print("error by token:", " ".join(f"{e:.2%}" for e in error.tolist()))
+right = (error < 1e-5).tolist()
 answer = "at the first token only" if right == [True] + [False] * 11 else "nowhere"
 guess.reveal(answer, "The first token has only itself to look at, and at position 0 nothing is turned.")
 
@@ -546,7 +551,9 @@ load_attention = check("04.5", load_attention)
 for name, theta in (("LLaMA", 10_000), ("Llama 3", 500_000), ("Code Llama", 1_000_000)):
     once_round = 2 * math.pi / speeds(128, theta)  # tokens
     count = int((once_round <= 2048).sum())
-    print(f"{name:10} theta {theta:9,}: {count} of 64 hands go round within 2,048 tokens, the slowest in {once_round[-1]:12,.0f}")
+    print(
+        f"{name:10} theta {theta:9,}: {count} of 64 hands go round within 2,048 tokens, the slowest in {once_round[-1]:12,.0f}"
+    )
 
 # %% [markdown]
 # (Sources: `rope_theta` in [llama3/llama/model.py](https://github.com/meta-llama/llama3/blob/main/llama/model.py) and in
@@ -578,9 +585,9 @@ trained_on = waves(distance[:64])
 amplitudes = torch.linalg.solve(trained_on.T @ trained_on + 1e-4 * torch.eye(32), trained_on.T @ wish[:64])
 fitted = waves(distance) @ amplitudes
 squeezed = waves(distance / 4) @ amplitudes  # 256 positions in the room of 64
-print(f"largest error up to 63: {(fitted - wish)[:64].abs().max():.2f}; largest score beyond: {fitted[64:].abs().max():.1f}")
+error, beyond = (fitted - wish)[:64].abs().max(), fitted[64:].abs().max()
+print(f"largest error up to 63: {error:.2f}, largest score beyond: {beyond:.1f}")
 print(f"largest score beyond, with the positions squeezed: {squeezed[64:].abs().max():.1f}")
-beyond = fitted[64:].abs().max()
 guess.reveal("above 4" if beyond > 4 else "near 0: it keeps fading" if beyond < 0.5 else "a little above 0, below 4")
 plots.curves(
     {"wish": (distance, wish), "fitted up to 63": (distance, fitted), "positions divided by 4": (distance, squeezed)},

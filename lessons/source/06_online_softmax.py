@@ -324,7 +324,7 @@ guess.reveal(min(taken[2048], key=taken[2048].get), "It holds no matrix, and it 
 # %% [markdown]
 # Read your own numbers. On short texts, online in plain PyTorch is slower than the matrix. On long ones it can be faster,
 # since a matrix of many megabytes must travel to main memory and back several times, and that takes longer than the
-# products. The fused kernel wins everywhere: it has the saving without Python's price. **The idea is about memory; the
+# products. The fused kernel won both here: it has the saving without Python's price. **The idea is about memory; the
 # speed comes from not moving memory.**
 
 # %% [markdown]
@@ -576,4 +576,4 @@ print("the same log-sum-exp:", torch.allclose((maximum + total.log())[..., 0], l
 # - Rabe and Staats, [Self-attention Does Not Need O(n²) Memory](https://arxiv.org/abs/2112.05682): the same in a page of
 #   Python, with the cure for gradients.
 #
-# **Next:** [07. The whole model](07_llama.ipynb).
+# **Next:** [07. Five parts make a LLaMA](07_llama.ipynb).

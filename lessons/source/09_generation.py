@@ -55,8 +55,8 @@ print("\nstories of the grammar:", sum(map(tales.is_story, greedy)), " different
 guess.reveal(min(("1", "about 10", "20"), key=lambda words: abs(int(words.split()[-1]) - different)), "Nothing is left to chance.")
 
 # %% [markdown]
-# A good story, and the only one that this model will ever tell. The grammar has more stories than there are atoms in you,
-# and the model knows all of them. So **draw**: each token as often as its chance says. That is what it was trained for.
+# One story, twenty times, and no other for ever. The grammar has more stories than anyone could read, and the model gives
+# a chance to each. So **draw**: each token as often as its chance says. That is what it was trained for.
 
 # %%
 guess = predict(
@@ -194,7 +194,8 @@ story = torch.tensor([[EOT, *tokenizer.encode(corpora.load("tales").documents_va
 with torch.no_grad():
     open_logits = model(story)[0][0, :120]
 entropy = torch.distributions.Categorical(logits=open_logits).entropy()
-spot = int((entropy - 2.0).abs().argmin())  # neither sure nor at a loss
+words = [t for t in range(20, 120) if tokenizer.decode([int(open_logits[t].argmax())]).startswith(" ")]
+spot = min(words, key=lambda t: abs(float(entropy[t]) - 2.0))  # where a word begins; neither sure nor at a loss
 print(tokenizer.decode(story[0, 1 : spot + 1].tolist()), "...")
 row = open_logits[spot]
 top = row.topk(9).indices

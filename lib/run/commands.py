@@ -44,9 +44,7 @@ def train_parser():
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped in this folder")
     parser.add_argument("--half", action="store_true", help="save in float16: half the size")
     parser.add_argument("--preset", choices=[name for name in PRESETS if "tiny-" in name], default="tiny-llama")
-    parser.add_argument(
-        "--recipe", choices=RECIPES, default="adamw", help="adamw is LLaMA's, the default"
-    )
+    parser.add_argument("--recipe", choices=RECIPES, default="adamw", help="adamw is LLaMA's, the default")
     parser.add_argument("--learning-rate", type=float, help="instead of the recipe's")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows a step (default: {BATCH_SIZE})")
     parser.add_argument("--length", type=int, default=LENGTH, help=f"tokens a row (default: {LENGTH})")

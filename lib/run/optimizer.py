@@ -62,12 +62,11 @@ class Optimizer:
         return torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm).item()
 
     def step(self, factor):
-        """Update all parameters at `factor` times their peak rate, and drop the gradients."""
+        """Update all parameters at `factor` times their peak rate."""
         for part, peaks in zip(self.parts, self.peaks, strict=True):
             for group, peak in zip(part.param_groups, peaks, strict=True):
                 group["lr"] = factor * peak
             self.scaler.step(part)
-            part.zero_grad(set_to_none=True)
         self.scaler.update()
 
     def state_dict(self):

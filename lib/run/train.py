@@ -5,10 +5,7 @@ for record in train(model, batches, Recipe(steps=500)):
 """
 
 import math
-import signal
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +14,7 @@ import torch.nn.functional as F
 from lib.run.checkpoint import Keeper
 from lib.run.device import autocast, pick_device, pick_dtype
 from lib.run.optimizer import Optimizer
+from lib.run.watch import Bar, uninterrupted
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ def next_token_loss(model, x, y):
 def gradients(model, batches, step, recipe, optimizer, context):
     """Add up the gradients of one step; return its loss in nats a token and its number of tokens."""
     device, loss, tokens = next(model.parameters()).device, 0.0, 0
+    model.zero_grad(set_to_none=True)  # also what a step left that was interrupted
     for i in range(recipe.accumulate):
         x, y = (z.to(device) for z in batches[step * recipe.accumulate + i])  # (B, T)
         with context:
@@ -92,7 +91,7 @@ def train(model, batches, recipe, *, device=None, dtype="auto", checkpoint=None,
     optimizer = Optimizer(model, recipe, dtype)
     keeper = Keeper(checkpoint, model, optimizer, recipe, batches)
     record = Record(*keeper.resume(or_else=Record(0, math.nan, 0.0, math.nan, 0, 0.0)))
-    bar = progress_bar(recipe.steps, record.step) if progress else None
+    bar = Bar(recipe.steps, record.step, shown=progress)
     try:
         for step in range(record.step, recipe.steps):
             begun = time.perf_counter()
@@ -105,9 +104,7 @@ def train(model, batches, recipe, *, device=None, dtype="auto", checkpoint=None,
                 seconds = record.seconds + time.perf_counter() - begun
                 record = Record(step + 1, loss, recipe.learning_rate * factor, norm, record.tokens + tokens, seconds)
                 keeper.finished(record)
-            if bar is not None:
-                bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-                bar.update()
+            bar.tick(f"loss {loss:.3f}")
             yield record
         keeper.save()
     except GeneratorExit:  # the caller needs no more steps
@@ -117,8 +114,7 @@ def train(model, batches, recipe, *, device=None, dtype="auto", checkpoint=None,
         keeper.save()
         raise KeyboardInterrupt(f"stopped after step {record.step} of {recipe.steps}; {keeper.advice()}") from None
     finally:
-        if bar is not None:
-            bar.close()
+        bar.close()
 
 
 def fit(model, batches, recipe, **options):
@@ -141,26 +137,3 @@ def refuse_nan(loss, norm, record, recipe, scaled):
         f"{record.step}, loss {record.loss:.4g}. Build it anew and take half the learning rate "
         f"({recipe.learning_rate / 2:g}), or a warm-up of more than {recipe.warmup} steps"
     )
-
-
-def progress_bar(steps, done):
-    """Return a bar of tqdm's that shows in a notebook as well as in a terminal."""
-    from tqdm.auto import tqdm  # here, since it is slow to import and most callers want none
-
-    return tqdm(total=steps, initial=done, unit="step")
-
-
-@contextmanager
-def uninterrupted():
-    """Let Ctrl-C (a notebook's stop button is one too) wait until the block is done: half an update is no model."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is ever interrupted
-        return
-    waiting = []
-    usual = signal.signal(signal.SIGINT, lambda *call: waiting.append(call))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
-    if waiting and callable(usual):
-        usual(*waiting[0])

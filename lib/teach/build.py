@@ -51,7 +51,7 @@ def execute(nb, folder, name="notebook", timeout=120):
 
     `name` stands in the error's message; `timeout` is in seconds, for each cell.
     """
-    here = {"cell": 0}
+    here, language = {"cell": 0}, nb.metadata.get("language_info", {})
     client = Client(
         nb,
         timeout=timeout,
@@ -71,6 +71,7 @@ def execute(nb, folder, name="notebook", timeout=120):
         fail(here["cell"], f"still running after {timeout} s: make it smaller")
     except DeadKernelError:
         fail(here["cell"], "the kernel died, often for want of memory")
+    nb.metadata.language_info = language  # nbclient writes this machine's Python into it
     code = [index for index, cell in enumerate(nb.cells) if cell.cell_type == "code"]
     for count, index in enumerate(code, start=1):
         try:

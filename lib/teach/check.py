@@ -66,6 +66,7 @@ class Exercise:
         self.call, self.tolerance, self.dtypes, self.gradients = call, tolerance, dtypes, gradients
         self.time, self.batch, self.limit = time, batch, limit
         self.cases, self.mistakes, self.rights, self.choices, self.range = [], [], [], (), None
+        self.memory = {}  # what the reference and the mistakes showed
         self._generator = torch.Generator().manual_seed(0)
 
     def randn(self, *shape, dtype=torch.float32):

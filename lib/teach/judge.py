@@ -27,7 +27,7 @@ def judge(exercise, answer):
 
 def judge_callable(exercise, answer, limit, cases):
     """Return the Verdict on what can be called: watch it on all cases, find what is wrong, and what that looks like."""
-    expected = [observe(exercise, case, exercise.reference) for case in cases]
+    expected = [remembered(exercise, i, case, exercise.reference) for i, case in enumerate(cases)]
     for case, reference in zip(cases, expected, strict=True):
         if reference.error:
             raise RuntimeError(f"the reference itself fails in case {case.name}") from reference.error
@@ -50,6 +50,14 @@ def judge_callable(exercise, answer, limit, cases):
     hint = known_mistake(exercise, cases, seen, failed) or failed[first].hint
     hint = hint or limit.run(lambda: common_cause(exercise, cases[first], answer)).value or cases[first].hint
     return verdict_of(exercise, cases[first], failed[first]._replace(hint=hint), limit.printed)
+
+
+def remembered(exercise, i, case, ours, gradients=True):
+    """Return what an answer of ours shows in case i; it is called once only."""
+    key = (i, id(ours), gradients)
+    if key not in exercise.memory:
+        exercise.memory[key] = observe(exercise, case, ours, gradients)
+    return exercise.memory[key]
 
 
 def watch(exercise, cases, answer, expected, seen):
@@ -133,7 +141,7 @@ def known_mistake(exercise, cases, seen, failed):
 
     def same(wrong, i):
         gradients = bool(seen[i].error or seen[i].backward_error) or seen[i].gradients is not None
-        return alike(seen[i], observe(exercise, cases[i], wrong, gradients), exercise.tolerance)
+        return alike(seen[i], remembered(exercise, i, cases[i], wrong, gradients), exercise.tolerance)
 
     first = next(iter(failed))
     best, hint = (), ""

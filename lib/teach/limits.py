@@ -74,6 +74,7 @@ class Limit:
             finally:
                 if not done.is_set():
                     stop(thread, done)
+                    thread.join(0.2)
         self.left -= time.perf_counter() - start
         return result[0] if finished and result else Outcome(None, self.too_long())
 
@@ -93,7 +94,7 @@ class Limit:
 
 def outcome_of(function):
     """Call function() and return its Outcome. Only TooLong goes through."""
-    torch.manual_seed(0)  # code that draws random numbers draws the same ones in every run
+    torch.default_generator.manual_seed(0)  # code that draws random numbers draws the same ones in every run
     try:
         return Outcome(function(), None)
     except TooLong:

@@ -53,7 +53,7 @@ def draw_descent(curve, floor, start=None, notes=None, ylabel="loss, nats a toke
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     theme.fit(fig, ax)
     fig.alt_text = alt or (
-        f"Loss over {steps[-1]:,.0f} steps, counted in powers of ten: from {losses[0]:.2f} it falls, stays, and "
+        f"Loss over {steps[-1]:,.0f} steps, counted in powers of ten: from {losses[0]:.2f} it falls, bends, and "
         f"falls again to {losses[-1]:.2f}, near the dashed floor at {floor:.2f}."
     )
     return fig

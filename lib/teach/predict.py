@@ -13,8 +13,12 @@ def predict(id, question, choices):
     Live, in a notebook with ipywidgets, the choices are buttons, none pressed. Everywhere else (GitHub, a printed page,
     a test) the same output holds the question as text. `code` and $formulas$ are allowed in both.
 
-    >>> guess = predict("04.a", "How does the score change?", ["it grows", "it stays", "it shrinks"])
-    >>> guess.reveal("it stays", because="only the distance counts.")
+    >>> guess = predict("04.a", "How does the score change?", ["it grows", "it stays"])
+    Predict 04.a: How does the score change?
+      ( ) it grows
+      ( ) it stays
+    >>> guess.reveal("it stays")
+    It is "it stays". You made no guess; next time commit to one first, even a wild one.
     """
     guess = Guess(id, question, choices)
     if get_ipython() is None:

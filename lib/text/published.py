@@ -115,6 +115,7 @@ MAKERS: dict[str, Callable] = {
 
 
 def names() -> list[str]:
+    """The names that `load_tokenizer` knows."""
     return list(MAKERS)
 
 

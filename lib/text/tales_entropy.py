@@ -51,7 +51,7 @@ class Expectation:
             _, size = _draw(node.words, before.index(node.role), node.table)
             return {named: (1.0, 0.0, size)}
         if not node.tells:
-            raise ValueError(f"role {node.role!r} can be first mentioned in a form that does not show its word")
+            raise ValueError(f"role {node.role!r} is first mentioned in a form that hides its word")
         nats, size = _draw(node.words, len(before), node.table)
         after = tuple(sorted((*named, node.role), key=self._lists.get))  # the order matters only within a list
         return {after: (1.0, nats, size)}

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from lib.run.optimizer import Optimizer, build_optimizers
-from lib.run.train import Recipe, fit, next_token_loss, schedule, train, uninterrupted
+from lib.run.train import Recipe, fit, next_token_loss, schedule, train
+from lib.run.watch import uninterrupted
 from tests.run.tiny import counting, tiny_llama
 
 
@@ -136,6 +137,12 @@ def test_an_interrupt_keeps_the_last_finished_step(capsys):
     for _ in zip(range(5), train(reference, counting(), recipe, dtype="float32"), strict=False):
         pass
     assert torch.equal(weights(model), weights(reference))
+
+
+def test_a_gradient_that_an_interrupt_left_is_dropped():
+    model, fresh = tiny_llama(), tiny_llama()
+    next_token_loss(model, *counting()[7]).backward()
+    assert fit(model, counting(), Recipe(steps=1))[0].grad_norm == fit(fresh, counting(), Recipe(steps=1))[0].grad_norm
 
 
 def test_an_interrupt_within_an_update_waits_for_its_end(monkeypatch):

@@ -28,6 +28,8 @@ def course(tmp_path):
     """A course with the sample as its one lesson; its check and start need no torch."""
     teach = tmp_path / "lib" / "teach"
     teach.mkdir(parents=True)
+    for folder in (teach, teach.parent):  # else the course's own lib, which is a package, would come first
+        (folder / "__init__.py").touch()
     (teach / "setup.py").write_text("def start(number):\n    print('Lesson', number)\n", encoding="utf-8")
     (teach / "check.py").write_text(CHECK, encoding="utf-8")
     shutil.copy(ROOT / "lib" / "teach" / "predict.py", teach)
