@@ -11,13 +11,20 @@ from shape_comments import Run, comments, instrumented, load, shapes_in
 
 SIZES = {"B": 3, "C": 40, "H": 6, "G": 2, "N": 8, "F": 52, "V": 61}
 B, C, H, G, N, F, V = SIZES.values()
+# RWKV's heads share the channels among them: C = H N.
+RWKV_SIZES = {**SIZES, "C": 48}
 DRIVERS = {}
 
 
-def driver(function):
-    """Register a function that runs some of lib; its comments are judged by SIZES, and T and S by the call."""
-    DRIVERS[function.__name__] = function
+def driver(function, sizes=SIZES):
+    """Register a function that runs some of lib; its comments are judged by the sizes, and T and S by the call."""
+    DRIVERS[function.__name__] = function, sizes
     return function
+
+
+def rwkv_driver(function):
+    """Register a function whose comments are judged by RWKV_SIZES."""
+    return driver(function, RWKV_SIZES)
 
 
 @driver
@@ -83,6 +90,45 @@ def llama():
     model(torch.randint(0, V, (B, 5)), state)
 
 
+@rwkv_driver
+def linear_attention():
+    from lib.layers import linear_attention as ours
+
+    q, k, v = torch.rand(B, H, 18, N), torch.rand(B, H, 18, N), torch.rand(B, H, 18, N + 1)
+    for form in (ours.linear_attention, ours.linear_recurrent, ours.linear_chunked):
+        ours.averaged(form, q, k, v)
+    _, state = ours.linear_recurrent(q, k, v)
+    ours.linear_chunked(q, k, v, state, chunk=4)
+
+
+@rwkv_driver
+def rwkv_forms():
+    from lib.layers import rwkv4, rwkv5, rwkv7
+
+    r, k, v, a = (torch.randn(B, H, 18, N) for _ in range(4))
+    for form in (rwkv4.wkv, rwkv4.wkv_chunked):
+        chunk = {"chunk": 4} if form is rwkv4.wkv_chunked else {}
+        flat, row = torch.randn(B, 18, 48), torch.randn(48)
+        form(flat, flat, -row.exp(), row, **chunk)
+        form(flat, flat, -row.exp(), row, form(flat, flat, -row.exp(), row)[1])
+    for log_w in (torch.zeros(H, 1, N), torch.zeros(B, H, 18, N)):
+        rwkv5.wkv(r, k, v, log_w, torch.zeros(H, N))
+        rwkv5.wkv_chunked(r, k, v, log_w, torch.zeros(H, N), chunk=4)
+    rwkv7.wkv(r, k, v, log_w, a, a)
+    rwkv7.wkv_chunked(r, k, v, log_w, a, a, chunk=4)
+
+
+@rwkv_driver
+def rwkv_models():
+    from lib.models.rwkv import Rwkv, RwkvConfig
+
+    sizes = {"vocab_size": V, "n_layers": 2, "d_model": RWKV_SIZES["C"], "d_ff": F, "d_head": N}
+    for generation, ranks in ((4, ()), (5, ()), (6, (4, 10)), (7, (4, 10, 12, 14))):
+        model = Rwkv(RwkvConfig(generation, **sizes, ranks=ranks))
+        _, state = model(torch.randint(0, V, (B, 7)))
+        model(torch.randint(0, V, (B, 1)), state)
+
+
 @driver
 def running():
     from lib.run.evaluate import evaluate, padded
@@ -106,8 +152,8 @@ def runs():
     torch.manual_seed(0)
     now, done = [None], {}
     with instrumented("lib", now):
-        for name, function in DRIVERS.items():
-            done[name] = now[0] = Run(SIZES)
+        for name, (function, sizes) in DRIVERS.items():
+            done[name] = now[0] = Run(sizes)
             function()
     return done
 
@@ -123,6 +169,7 @@ def test_comment_is_true(comment, runs):
 def test_there_are_comments_in_every_layer_that_changes_shapes():
     modules = {comment.module for comment in COMMENTS}
     assert {"lib.layers.norm", "lib.layers.mlp", "lib.layers.rope", "lib.layers.attention"} <= modules
+    assert {"lib.layers.linear_attention", *(f"lib.layers.rwkv{i}" for i in (4, 5, 6, 7))} <= modules
 
 
 def test_the_run_leaves_the_library_as_it_was(runs):

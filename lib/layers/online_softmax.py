@@ -1,7 +1,7 @@
 """Attention without the matrix: one pass over blocks of keys, with a running maximum and a running sum.
 
 This is the idea in FlashAttention (Dao et al. 2022, arXiv 2205.14135, section 3.1), after Milakov and Gimelshein 2018
-(arXiv 1805.02867). In plain PyTorch it saves memory, not time.
+(arXiv 1805.02867). In plain PyTorch it saves memory; time only where the matrix would not fit the cache.
 """
 
 import math

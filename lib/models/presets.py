@@ -7,6 +7,7 @@ and compares.
 from typing import Any, NamedTuple
 
 from lib.models.llama import LlamaConfig
+from lib.models.rwkv import RwkvConfig, rwkv_d_ff
 
 
 class Preset(NamedTuple):
@@ -44,7 +45,7 @@ PRESETS = {
         "config.json of LiteLlama-460M-1T; its tokenizer is GPT-2's, 50,257 of the 50,304 rows are used",
     ),
     "tiny-llama": Preset(
-        _llama(4, 128, 4, 4, 352, vocab_size=1024, context_length=512), None, "this course: lessons 07 to 09"
+        _llama(4, 128, 4, 4, 352, vocab_size=2048, context_length=512, tied=True), None, "this course: lessons 07 to 09"
     ),
     "mistral-7b-v0.1": Preset(
         _llama(32, 4096, 32, 8, 14336, context_length=32768, window=4096), 7_241_732_096, "arXiv 2310.06825, table 1"
@@ -52,8 +53,42 @@ PRESETS = {
 }
 
 
+RWKV_4 = "arXiv 2305.13048; the released rwkv-4-pile files"
+RWKV_5 = "arXiv 2404.05892 (Eagle); the released rwkv-5-world files"
+RWKV_6 = "arXiv 2404.05892 (Finch); the released rwkv-6-world files"
+RWKV_7 = "arXiv 2503.14456; RWKV-LM README. With layer 0's v0 v1 v2, which nothing uses, the files hold"
+
+
+def _rwkv(generation, n_layers, d_model, ranks=(), vocab_size=65536):
+    return RwkvConfig(generation, vocab_size, n_layers, d_model, rwkv_d_ff(generation, d_model), ranks=ranks)
+
+
+# A table of its own, since what lessons say of all PRESETS is said of LLaMA.
+RWKV_PRESETS = {
+    "rwkv-4-169m": Preset(_rwkv(4, 12, 768, vocab_size=50277), 169_342_464, RWKV_4),
+    "rwkv-4-430m": Preset(_rwkv(4, 24, 1024, vocab_size=50277), 430_397_440, RWKV_4),
+    "rwkv-4-1.5b": Preset(_rwkv(4, 24, 2048, vocab_size=50277), 1_515_106_304, RWKV_4),
+    "rwkv-4-3b": Preset(_rwkv(4, 32, 2560, vocab_size=50277), 2_984_627_200, RWKV_4),
+    "rwkv-4-7b": Preset(_rwkv(4, 32, 4096, vocab_size=50277), 7_392_649_216, RWKV_4),
+    "rwkv-4-14b": Preset(_rwkv(4, 40, 5120, vocab_size=50277), 14_148_597_760, RWKV_4),
+    "rwkv-5-0.1b": Preset(_rwkv(5, 12, 768), 192_807_936, RWKV_5),
+    "rwkv-5-0.4b": Preset(_rwkv(5, 24, 1024), 461_721_600, RWKV_5),
+    "rwkv-5-1.5b": Preset(_rwkv(5, 24, 2048), 1_577_754_624, RWKV_5),
+    "rwkv-5-3b": Preset(_rwkv(5, 32, 2560), 3_062_999_040, RWKV_5),
+    "eagle-7b": Preset(_rwkv(5, 32, 4096), 7_518_044_160, RWKV_5),
+    "rwkv-6-1.6b": Preset(_rwkv(6, 24, 2048, (32, 64)), 1_599_873_024, RWKV_6),
+    "rwkv-6-3b": Preset(_rwkv(6, 32, 2560, (32, 64)), 3_099_863_040, RWKV_6),
+    "rwkv-6-7b": Preset(_rwkv(6, 32, 4096, (64, 128)), 7_635_746_816, RWKV_6),
+    "rwkv-7-0.1b": Preset(_rwkv(7, 12, 768, (64, 64, 32, 128)), 191_034_624, f"{RWKV_7} 191,084,544"),
+    "rwkv-7-0.4b": Preset(_rwkv(7, 24, 1024, (64, 64, 32, 128)), 450_767_872, f"{RWKV_7} 450,834,432"),
+    "rwkv-7-1.5b": Preset(_rwkv(7, 24, 2048, (96, 96, 64, 256)), 1_527_404_544, f"{RWKV_7} 1,527,668,736"),
+    "rwkv-7-2.9b": Preset(_rwkv(7, 32, 2560, (96, 96, 64, 320)), 2_947_735_040, f"{RWKV_7} 2,948,065,280"),
+}
+
+
 def preset(name):
     """Return the `Preset` of that name; an unknown name lists those that there are."""
-    if name not in PRESETS:
-        raise ValueError(f"no preset is called {name!r}: there are {', '.join(PRESETS)}")
-    return PRESETS[name]
+    presets = PRESETS | RWKV_PRESETS
+    if name not in presets:
+        raise ValueError(f"no preset is called {name!r}: there are {', '.join(presets)}")
+    return presets[name]

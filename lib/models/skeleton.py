@@ -39,12 +39,16 @@ class Block(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Embedding, blocks, final norm, head. `config` needs `vocab_size`, `d_model`, `context_length` and `tied`."""
+    """Embedding, blocks, final norm, head. `config` needs `vocab_size`, `d_model`, `context_length` and `tied`.
 
-    def __init__(self, config, blocks, norm):
+    RWKV norms what the embedding gives, before the first block; other models leave `norm_embed` out.
+    """
+
+    def __init__(self, config, blocks, norm, norm_embed=None):
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.d_model)
+        self.norm_embed = norm_embed or nn.Identity()
         self.blocks = nn.ModuleList(blocks)
         self.norm = norm
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
@@ -52,7 +56,7 @@ class LanguageModel(nn.Module):
             self.head.weight = self.embed.weight
 
     def shared(self, position, T, x):
-        """Return what one place computes and all blocks read, for the T tokens after `position`."""
+        """Return what one place computes and all blocks read, for the T tokens after `position`; a block may add."""
         return {}
 
     def hidden(self, tokens, state=None):
@@ -62,7 +66,7 @@ class LanguageModel(nn.Module):
         """
         state = State(0, [(None, None)] * len(self.blocks)) if state is None else state
         self._check(tokens, state.position)
-        x = self.embed(tokens)  # (B, T, C)
+        x = self.norm_embed(self.embed(tokens))  # (B, T, C)
         shared = self.shared(state.position, tokens.shape[1], x)
         layers = []
         for block, layer in zip(self.blocks, state.layers, strict=True):

@@ -3,6 +3,7 @@
 import copy
 import math
 import platform
+import statistics
 import sys
 import time
 from dataclasses import replace
@@ -55,13 +56,14 @@ def run(options):
         options.steps = steps_that_fit(model, data, options, 60 * options.minutes - (time.perf_counter() - clock))
         options.command += f" --steps {options.steps}"
     try:
-        tokens = follow(model, data, options, Keep(kept))
+        tokens, losses = follow(model, data, options, Keep(kept))
     except KeyboardInterrupt as stop:
         print(f"\n{stop}, with --resume", file=sys.stderr)
         return 130
     figures = {"steps": options.steps, "tokens": tokens, "parameters": n_params(model), **judge(model, data, options)}
     figures |= {"wall_seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - processor}
     print("{wall_seconds:.0f} s on the clock, {cpu_seconds:.0f} s of processor time".format(**figures))
+    figures |= {"bytes_per_token": data.bytes_per_token, "curve": losses}
     save(out, model, data, options, figures)
     kept.unlink(missing_ok=True)
     return 0
@@ -129,18 +131,30 @@ def steps_that_fit(model, data, options, seconds):
 
 
 def follow(model, data, options, keep):
-    """Train, with a line every so often; return the number of tokens."""
-    said, losses, plan = time.perf_counter(), [], make_recipe(options, options.steps)
-    tokens = 0
+    """Train, with a line every so often; return the number of tokens, and the curve of the loss."""
+    said, shown, losses, plan = time.perf_counter(), 0, [], make_recipe(options, options.steps)
+    tokens = step = 0
     for record in train(model, data.batches, plan, device=options.device, dtype=options.dtype, checkpoint=keep):
         losses.append(record.loss)
-        tokens = record.tokens
-        if time.perf_counter() - said > EVERY or record.step == plan.steps:
-            bits = sum(losses) / len(losses) / math.log(2) / data.bytes_per_token
+        tokens, step = record.tokens, record.step
+        if time.perf_counter() - said > EVERY or step == plan.steps:
+            bits = statistics.fmean(losses[shown:]) / math.log(2) / data.bytes_per_token
             speed = tokens / record.seconds
-            print(f"step {record.step:5} of {plan.steps}  {above(bits, data)}  {speed:,.0f} tokens/s", flush=True)
-            said, losses = time.perf_counter(), []
-    return tokens
+            print(f"step {step:5} of {plan.steps}  {above(bits, data)}  {speed:,.0f} tokens/s", flush=True)
+            said, shown = time.perf_counter(), len(losses)
+    return tokens, curve(losses, step - len(losses))
+
+
+def curve(losses, before=0, points=200):
+    """Return [step, mean loss in nats a token since the point before], the steps evenly spaced on a logarithmic axis.
+
+    before: the steps of a run that was resumed, whose losses are gone.
+    """
+    ends = sorted({round(len(losses) ** (i / points)) for i in range(points + 1)} if losses else [])
+    starts = [0, *ends]
+    return [
+        [before + end, round(statistics.fmean(losses[start:end]), 4)] for start, end in zip(starts, ends, strict=False)
+    ]
 
 
 def above(bits, data):
@@ -180,7 +194,7 @@ def tell_many(model, tokenizer, n, n_tokens, seed):
 
 def save(out, model, data, options, figures):
     """Save the model, its tokenizer, and how it was made."""
-    rounded = {name: round(value, 4) for name, value in figures.items()}
+    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
     machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
     record = {"command": options.command, "corpus": data.corpus.origin, "licence": data.corpus.licence}
     dtype = torch.float16 if options.half else None

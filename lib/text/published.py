@@ -15,7 +15,7 @@ from lib.text.packages import package_file
 from lib.text.trie import WorldTokenizer
 
 TALES_FILE = Path(__file__).resolve().parents[2] / "data" / "tales" / "tokenizer.json"
-TALES_SIZE = 1024
+TALES_SIZE = 2048
 
 
 def gpt2_files() -> tuple[Path, Path]:
@@ -94,7 +94,7 @@ class SentencePieceTokenizer:
 
 
 def load_tales_tokenizer() -> BPE:
-    """The course's own tokenizer: 1,024 tokens, learned from the tales."""
+    """The course's own tokenizer: 2,048 tokens, learned from the tales."""
     if not TALES_FILE.is_file():
         raise FileNotFoundError(f"{TALES_FILE} is not there: make it with `python -m lib.text.published` (in .venv)")
     return BPE.load(TALES_FILE)

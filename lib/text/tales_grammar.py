@@ -22,7 +22,7 @@ import math
 import re
 from pathlib import Path
 
-RANK_SHIFT = 8  # weight of the word of rank r (from 0) is 1 / (r + RANK_SHIFT): Zipf's law with a flattened head
+RANK_SHIFT = 1
 PRONOUNS = {
     "she": {"he": "she", "him": "her", "his": "her", "himself": "herself"},
     "he": {"he": "he", "him": "him", "his": "his", "himself": "himself"},

@@ -6,23 +6,39 @@ import pytest
 import torch
 
 from lib.models.llama import Llama, LlamaConfig
+from lib.models.rwkv import Rwkv, RwkvConfig
 
 GROUPED = LlamaConfig(
     vocab_size=61, n_layers=3, d_model=40, n_heads=6, n_kv_heads=2, d_head=8, d_ff=52, context_length=37, norm_eps=1e-6
 )
+RANKS = {4: (), 5: (), 6: (3, 7), 7: (3, 7, 5, 9)}
+
+
+def rwkv(generation):
+    return Rwkv(
+        RwkvConfig(generation, vocab_size=61, n_layers=3, d_model=48, d_ff=52, d_head=8, ranks=RANKS[generation])
+    )
+
+
 CASES = {
     "llama": lambda: Llama(GROUPED),
     "llama, tied, one key head": lambda: Llama(replace(GROUPED, tied=True, n_kv_heads=1)),
     "llama, window": lambda: Llama(replace(GROUPED, window=5)),
+    **{f"rwkv-{generation}": lambda generation=generation: rwkv(generation) for generation in RANKS},
 }
 
 
 def randomise(model, seed=0):
-    """Give every tensor random values: fresh norms are the identity, and would hide a mistake."""
+    """Give every tensor random values: fresh norms are the identity, and would hide a mistake.
+
+    RWKV-6 takes its chunks as long as the strongest decay of the text allows. Decays on both sides of such a limit
+    would change the rounding of what came before, so here they stay below it.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for weight in model.parameters():
-            weight += 0.3 * torch.randn(weight.shape, generator=generator)
+        for name, weight in model.named_parameters():
+            spread = 0.03 if "decay.up" in name else 0.3
+            weight += spread * torch.randn(weight.shape, generator=generator)
     return model
 
 
