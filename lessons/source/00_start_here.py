@@ -154,7 +154,7 @@ print(
 )
 
 # %% [markdown]
-# Lesson 08 trains this model, and gets there. Real text has no known floor, which is why courses seldom show you one.
+# Lesson 08 shows how the distance shrinks. Real text has no known floor, which is why courses seldom show you one.
 #
 # ## Try it
 #
@@ -273,9 +273,9 @@ loss_of_ignorance = check("00.2", loss_of_ignorance)
 #
 # ## Recap
 #
-# A language model gives each possible next token a chance, and a story is one draw after another. A million parameters
-# are enough to keep a short story straight, and text from a known grammar shows how far a model is from perfect.
-# From here on you build it.
+# A language model gives each possible next token a chance, and a story is one draw after another. Since the grammar is
+# known, you can say of each story whether it holds together, and of the model how far it is from perfect. From here on you
+# build it.
 #
 # ## Read on
 #
@@ -283,4 +283,4 @@ loss_of_ignorance = check("00.2", loss_of_ignorance)
 # - Shannon, [Prediction and Entropy of Printed English](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x): guessing the
 #   next letter, in 1951.
 #
-# **Next:** [01. What a language costs](01_text_to_tokens.ipynb).
+# **Next:** [01. The same words cost more in Korean](01_text_to_tokens.ipynb).

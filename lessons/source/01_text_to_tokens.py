@@ -270,7 +270,7 @@ encode_word = check("01.2", encode_word)
 
 # %% [markdown]
 # The course's own tokenizer was learned like this from 5 MB of tales: 256 bytes, 767 merges, and one special token that
-# ends a text, 1,024 in all. Does your encoder cut a story as it does? And what happens to text that it never saw?
+# ends a text, 2,048 in all. Does your encoder cut a story as it does? And what happens to text that it never saw?
 
 # %% tags=["nbval-check-output"]
 ours = load_tokenizer("tales")
@@ -670,7 +670,7 @@ plots.curves(
 
 # %% [markdown]
 # Look where each curve is lowest. A larger model wants a larger vocabulary: its head weighs less beside its layers. The
-# course's models are the small one, and so their vocabulary has 1,024 tokens. LLaMA's 32,000 and World's 65,536 are for
+# course's models are the small one, and so their vocabulary has 2,048 tokens. LLaMA's 32,000 and World's 65,536 are for
 # models a thousand times as large.
 #
 # ## In the wild

@@ -32,11 +32,11 @@ from lib.text.published import load_tokenizer
 #
 # A story grows. How large is the matrix of weights, if one layer of LLaMA-7B reads 32,768 tokens at once?
 
-# %% tags=["nbval-check-output"]
+# %%
 tokenizer = load_tokenizer("tales")
 tales = corpora.load("tales").documents_validation[:100]
 per_tale = sum(len(tokenizer.encode(tale)) for tale in tales) / 100
-print(f"{per_tale:.0f} tokens a tale: {32768 / per_tale:.0f} tales, the size of a small book")
+print(f"about {per_tale:.0f} tokens a tale: {32768 / per_tale:.0f} tales, the size of a small book")
 
 # %%
 guess = predict(
@@ -318,7 +318,7 @@ for T in (256, 2048):
     heads = torch.randn(3, 1, 4, T, 64)
     taken[T] = {name: seconds(lambda: way(*heads)) for name, way in WAYS.items()}
     shares = [f"{name} {value / taken[T]['matrix']:.2f}" for name, value in taken[T].items()]
-    print(f"{T:5} tokens, times of the matrix's: {', '.join(shares)}")
+    print(f"{T:5} tokens, time in units of the matrix's: {', '.join(shares)}")
 guess.reveal(min(taken[2048], key=taken[2048].get), "It holds no matrix, and it never leaves compiled code.")
 
 # %% [markdown]

@@ -252,17 +252,17 @@ print(f"{story.shape[1]} steps of one token, largest difference to all at once: 
 # %%
 guess = predict(
     "07.a",
-    "Fresh random weights, 1,026 tokens or so in the vocabulary. What is the loss on a story, in nats a token?",
-    ["about 7", "about 70", "nearly 0"],
+    "Fresh random weights, 2,048 tokens in the vocabulary. What is the loss on a story, in nats a token?",
+    ["about 8", "about 80", "nearly 0"],
 )
 
 # %%
 with torch.no_grad():
     loss = F.cross_entropy(model(story[:, :-1])[0][0], story[0, 1:]).item()
 print(f"loss {loss:.2f}, ln V {torch.tensor(float(V)).log():.2f}")
-near = min((7, 70, 0), key=lambda number: abs(number - loss))
+near = min((8, 80, 0), key=lambda number: abs(number - loss))
 guess.reveal(
-    {7: "about 7", 70: "about 70", 0: "nearly 0"}[near],
+    {8: "about 8", 80: "about 80", 0: "nearly 0"}[near],
     "All tokens get about the same chance: the loss is ln V and a bit.",
 )
 
@@ -458,11 +458,11 @@ widgets.explore(
     "Where do the parameters of a small model sit?",
     d_model=(64, 1024, 64, 128, "width"),
     n_layers=(1, 32, 1, 4, "layers"),
-    vocabulary=([1024, 32000, 65536], 1024, "vocabulary"),
+    vocabulary=([2048, 32000, 65536], 2048, "vocabulary"),
 )
 
 # %% [markdown]
-# With 32,000 tokens a tiny model is nearly all table. That is why this course uses 1,024, and why OpenELM and many small
+# With 32,000 tokens a tiny model is nearly all table. That is why this course uses 2,048, and why OpenELM and many small
 # models **tie** the two tables.
 #
 # ## Exercises

@@ -22,7 +22,7 @@ import math
 import re
 from pathlib import Path
 
-RANK_SHIFT = 1
+RANK_SHIFT = 1  # weight of the word of rank r (from 0) is 1 / (r + RANK_SHIFT): Zipf's law
 PRONOUNS = {
     "she": {"he": "she", "him": "her", "his": "her", "himself": "herself"},
     "he": {"he": "he", "him": "him", "his": "his", "himself": "himself"},

@@ -96,7 +96,7 @@ def test_an_absent_package_is_named(monkeypatch):
 
 def test_the_courses_own_tokenizer_knows_the_tales(monkeypatch, tmp_path):
     tokenizer = load_tokenizer("tales")
-    assert (tokenizer.vocab_size, tokenizer.eot) == (1024, 0)
+    assert (tokenizer.vocab_size, tokenizer.eot) == (2048, 0)
     text = "\n".join(story.text for story in tales.generate(3, 20_000))
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert len(text.encode()) / len(tokenizer.encode(text)) > 2.5

@@ -94,7 +94,7 @@ def test_entropy_of_a_small_grammar_is_that_of_all_its_stories(small):
 
 def test_a_story_of_a_small_grammar_by_hand():
     grammar = Grammar("[a]\nx, y\n\n{one two} = a\n\nstory =\n- {one} {two}(!|?)")
-    p = {"x": (1 / 8) / (1 / 8 + 1 / 9), "y": (1 / 9) / (1 / 8 + 1 / 9)}  # words of rank 0 and 1
+    p = {"x": 2 / 3, "y": 1 / 3}  # Zipf: words of rank 0 and 1 weigh 1 and 1/2
     for first, second, mark in itertools.product("xy", "xy", "!?"):
         reading = tales.parse(f"{first} {second}{mark}", grammar)
         assert reading is not None
