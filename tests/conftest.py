@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ from hypothesis import settings
 
 settings.register_profile("course", deadline=None, derandomize=True)
 settings.load_profile("course")
+
+# A shell starts a command in the background with Ctrl-C ignored, and children inherit that: the tests of interrupts,
+# and the programs that they start, need it as it is in the foreground.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 

@@ -59,7 +59,8 @@ def test_without_ipywidgets_the_text_stands_alone(shown, monkeypatch, capsys):
     assert capsys.readouterr().out == 'You said "half", but it is "double". It grows.\n'
 
 
-def test_outside_a_notebook_the_text_is_printed(capsys):
+def test_outside_a_notebook_the_text_is_printed(capsys, monkeypatch):
+    monkeypatch.setattr("lib.teach.predict.get_ipython", lambda: None)  # another test may have started one
     guess = predict("04.a", "How long?", CHOICES)
     assert capsys.readouterr().out == guess.text() + "\n" and guess.toggle is None
 
