@@ -77,7 +77,7 @@ def bench_parser():
 
 def sample_command(options):
     """Stream stories to the screen."""
-    folders = [ROOT / "checkpoints" / "llama-tales", ROOT / "data" / "checkpoints" / "llama-tales"]
+    folders = [ROOT / "checkpoints" / "llama-tales", corpora.DATA / "checkpoints" / "llama-tales"]
     there = [folder for folder in folders if (folder / "config.json").is_file()]
     model, tokenizer = load_bundle(options.folder or (there or folders)[0])
     chances = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}

@@ -23,7 +23,6 @@ from lib.text import corpora, tales
 from lib.text.batches import Batches, DocumentBatches, WindowBatches, encode_documents
 from lib.text.bpe import BPE
 
-ROOT = Path(__file__).resolve().parents[2]
 MEASURED, EVERY = 24, 10.0  # steps that are measured first; seconds from one line to the next
 N_STORIES, TEMPERATURE = 200, 0.8
 
@@ -91,7 +90,7 @@ def prepare(options):
 
 def find_tokenizer(corpus, vocab_size):
     """Return the tokenizer that is kept beside the corpus, or learn one."""
-    file = ROOT / "data" / corpus.name / "tokenizer.json"
+    file = corpora.DATA / corpus.name / "tokenizer.json"
     if file.is_file():
         tokenizer = BPE.load(file)
         if tokenizer.vocab_size == vocab_size:

@@ -7,6 +7,7 @@ import torch
 from lib.models.llama import Llama, LlamaConfig
 from lib.run.sample import keep_top_p
 from lib.teach.check import exercise
+from lib.teach.wrong_tokens import difference, strict
 
 SMALL = LlamaConfig(19, n_layers=2, d_model=24, n_heads=6, n_kv_heads=2, d_head=4, d_ff=40, context_length=40)
 
@@ -258,8 +259,8 @@ def characters(e):
     e.mistake("half characters are thrown away: keep the bytes.", lambda p: [x.decode(errors="ignore") for x in p])
     e.mistake("each time the whole text so far comes: only what is new.", _so_far)
     e.mistake("there is a new decoder for each piece: make one, before the loop.", _new_each)
-    e.mistake("half of a character is shown as \\ufffd first: wait.", _impatient)
-    e.mistake("an invalid byte stops it: errors='replace'.", _strict)
+    e.mistake("half of a character is shown as \\ufffd first: wait.", difference)
+    e.mistake("an invalid byte stops it: errors='replace'.", strict)
     e.mistake("an invalid byte is left out: errors='replace' puts \\ufffd there.", _ignoring)
     e.mistake("each byte is taken for a character: latin-1 is not UTF-8.", lambda p: [x.decode("latin-1") for x in p])
     e.mistake("empty strings are left out: one for each token.", lambda p: [x for x in stream(p) if x])
@@ -271,20 +272,6 @@ def _so_far(pieces):
 
 def _new_each(pieces):
     return [codecs.getincrementaldecoder("utf-8")(errors="replace").decode(piece) for piece in pieces]
-
-
-def _impatient(pieces):
-    told, shown = [], ""
-    for i in range(len(pieces)):
-        text = b"".join(pieces[: i + 1]).decode("utf-8", errors="replace")
-        told.append(text[len(shown) :])
-        shown = text
-    return told
-
-
-def _strict(pieces):
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    return [decoder.decode(piece) for piece in pieces]
 
 
 def _ignoring(pieces):

@@ -14,7 +14,7 @@ from lib.text.bpe_file import from_characters
 from lib.text.packages import package_file
 from lib.text.trie import WorldTokenizer
 
-TALES_FILE = Path(__file__).resolve().parents[2] / "data" / "tales" / "tokenizer.json"
+TALES_FILE = corpora.DATA / "tales" / "tokenizer.json"
 TALES_SIZE = 2048
 
 
