@@ -21,8 +21,25 @@ COMMANDS = {
     "build": Command(
         "lib.teach.build", "turn lessons/source/NN_name.py into notebooks", ("jupytext", "nbclient", "torch"), False
     ),
+    "progress": Command(
+        "lib.teach.progress", "say which exercises you have done, from your saved notebooks", (), False
+    ),
+    "release": Command(
+        "lib.teach.release",
+        "for instructors: an nbgrader course, or a copy without solutions",
+        ("jupytext", "nbgrader", "torch"),
+        False,
+    ),
+    "exercises": Command(
+        "lib.teach.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False
+    ),
+    "check-bank": Command("lib.teach.bank", "hold the checks to known wrong and right answers", ("torch",), False),
     "train": Command("lib.run.commands", "train a small model: train llama", ("torch", "safetensors"), True),
     "sample": Command("lib.run.commands", "let a trained model tell stories", ("torch", "safetensors"), True),
+    "export": Command(
+        "lib.run.commands", "write a trained model so that transformers opens it", ("torch", "safetensors"), True
+    ),
+    "compare": Command("lib.run.paired", "train shapes of one size, seed by seed", ("torch", "safetensors"), False),
     "bench": Command("lib.run.commands", "measure our speed beside transformers'", ("torch", "transformers"), True),
 }
 
@@ -63,7 +80,7 @@ def too_old(version):
 def overview():
     """Return the help: the commands, a line each."""
     lines = ["usage: python3 -m lib <command> [options]      python3 -m lib <command> --help tells its options", ""]
-    lines += ["  {:8}{}".format(name, command.help) for name, command in COMMANDS.items()]
+    lines += ["  {:12}{}".format(name, command.help) for name, command in COMMANDS.items()]
     return "\n".join(lines)
 
 

@@ -9,12 +9,16 @@ import inspect
 import torch
 
 from lib.layers.attention import GroupedAttention
+from lib.layers.linear_attention import linear_chunked, linear_recurrent
 from lib.layers.mlp import SwiGLU
 from lib.layers.norm import RMSNorm
 from lib.layers.rope import rope_table
 from lib.models.llama import LlamaConfig
+from lib.models.openelm import OpenElmConfig
+from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run.train import Recipe
 from lib.text.trie import build_trie
+from lib.weights.blocks import quantise_q4_0, quantise_q8_0
 
 TOLERANCE = 1e-6
 
@@ -150,10 +154,72 @@ def shared(T, N):
     return dict(zip(("cos", "sin"), table(T, N, 3), strict=True))
 
 
+def eagle(T):
+    # r, k, v, log w, u, S: 2 sequences, 3 heads of size 5
+    log_w = -randn(3, 1, 5).abs()
+    return *(randn(2, 3, T, 5) for _ in range(3)), log_w, randn(3, 5), randn(2, 3, 5, 5)
+
+
 def llama_config():
     return LlamaConfig(
         vocab_size=37, n_layers=2, d_model=24, n_heads=4, n_kv_heads=2, d_head=6, d_ff=40, context_length=16
     )
+
+
+def linear(T=7):
+    return randn(2, 3, T, 4), randn(2, 3, T, 4), randn(2, 3, T, 5)
+
+
+def memory(B, C):
+    """RWKV-4's: two sums, the lower one positive, and their top."""
+    return randn(B, C), randn(B, C).exp(), randn(B, C)
+
+
+def in_two_parts(arguments, x):
+    """Make a case of a mixer: a text in two parts, the state carried, so that the form of the state is left open."""
+
+    def case(theirs, ours):
+        torch.manual_seed(1)
+        theirs, ours = theirs(*arguments()).double(), ours(*arguments()).double()
+        same_random_weights(theirs, ours)
+
+        def two(mixer):
+            def call(x):
+                first, state = mixer(x[:, :3], None, {})
+                return first, mixer(x[:, 3:], state, {})[0]
+
+            return call
+
+        agree(two(theirs), two(ours), (x(),), (list(theirs.parameters()), list(ours.parameters())))
+
+    return case
+
+
+def both(*cases):
+    """Make one case of several."""
+
+    def case(theirs, ours):
+        for one in cases:
+            one(theirs, ours)
+
+    return case
+
+
+def finch(T=7):
+    """RWKV-6's r, k, v, the log of a decay for each token, and the bonus."""
+    r, k, v = (randn(2, 3, T, 4) for _ in range(3))
+    return r, k, v, -randn(2, 3, T, 4).exp(), randn(3, 4)
+
+
+def goose(T=7):
+    """RWKV-7's r, k, v, the log of its decay, minus the removal key, and a rate times it."""
+    r, k, v = (randn(2, 3, T, 4) for _ in range(3))
+    removed = torch.nn.functional.normalize(randn(2, 3, T, 4), dim=-1)
+    return r, k, v, -0.6 * randn(2, 3, T, 4).sigmoid(), -removed, removed * randn(2, 3, T, 4).sigmoid()
+
+
+def openelm_config():
+    return OpenElmConfig(37, 24, 6, n_heads=(2, 6, 4), n_kv_heads=(1, 2, 4), d_ff=(10, 40, 26), context_length=16)
 
 
 def bpe(theirs, ours):
@@ -169,7 +235,18 @@ def matches(data):
     return lambda: (build_trie({1: b"a", 2: b"ab", 3: b"abcd", 4: b"b"}), data)
 
 
+def learning_groups(theirs, ours):
+    for generation, ranks in ((4, ()), (5, ()), (6, (3, 5)), (7, (3, 5, 2, 7))):
+        model = Rwkv(RwkvConfig(generation, 31, 2, 16, 24, 8, ranks, tied=generation == 5))
+        sides = [
+            {id(w): (bool(g["decays"]), g["rate"]) for g in groups(model) for w in g["params"]}
+            for groups in (theirs, ours)
+        ]
+        assert sides[0] == sides[1], f"RWKV-{generation}: a parameter decays, or learns, otherwise"
+
+
 CASES = {
+    "lib.models.rwkv_start.learning_groups": learning_groups,
     "lib.text.bpe.BPE": bpe,
     "lib.text.bpe.join": function(
         lambda: ([1, 1, 1, 2, 1, 1], (1, 1), 9), lambda: ([2, 1, 2], (1, 2), 9), lambda: ([], (1, 2), 9)
@@ -196,15 +273,56 @@ CASES = {
     ),
     "lib.layers.online_softmax.add_block": function(block),
     "lib.layers.online_softmax.attend_online": function(lambda: (*heads(5, 5), 2), lambda: (*heads(3, 70), 32)),
+    "lib.layers.linear_attention.linear_attention": function(linear, lambda: linear(1)),
+    "lib.layers.linear_attention.linear_recurrent": function(linear, lambda: (*linear(3), randn(2, 3, 4, 5))),
+    "lib.layers.linear_attention.linear_chunked": function(
+        lambda: (*linear(), None, 3), lambda: (*linear(6), randn(2, 3, 4, 5), 3), lambda: linear(70)
+    ),
+    "lib.layers.linear_attention.averaged": function(
+        *(lambda form=form: (form, *(z.exp() for z in linear())) for form in (linear_recurrent, linear_chunked))
+    ),
+    "lib.layers.shift.shift": function(lambda: (randn(2, 5, 7),), lambda: (randn(2, 1, 7), randn(2, 7))),
+    "lib.layers.rwkv4.wkv": function(
+        lambda: (3 * randn(2, 9, 5), randn(2, 9, 5), -randn(5).exp(), randn(5)),
+        lambda: (randn(2, 4, 5), randn(2, 4, 5), -randn(5).exp(), randn(5), memory(2, 5)),
+    ),
+    "lib.layers.rwkv4.TimeMix": in_two_parts(lambda: (6,), lambda: randn(2, 8, 6)),
+    "lib.layers.rwkv4.ChannelMix": in_two_parts(lambda: (6, 11), lambda: randn(2, 8, 6)),
+    "lib.layers.rwkv6.wkv": function(finch, lambda: (*finch(3), randn(2, 3, 4, 4))),
+    "lib.layers.rwkv7.wkv": function(goose, lambda: (*goose(3), randn(2, 3, 4, 4))),
+    "lib.layers.rwkv7.TimeMix": both(
+        in_two_parts(lambda: (12, 4, (3, 5, 2, 6), True), lambda: randn(2, 8, 12)),
+        module(
+            lambda: (12, 4, (3, 5, 2, 6), False), lambda: (randn(2, 7, 12), None, {"first_values": randn(2, 7, 12)})
+        ),
+    ),
+    "lib.layers.rwkv5.wkv": function(lambda: eagle(7), lambda: eagle(3)[:5]),
+    "lib.layers.rwkv5.wkv_chunked": function(lambda: eagle(70), lambda: eagle(1)[:5], lambda: (*eagle(19), 4)),
+    "lib.layers.rwkv5.TimeMix": module(
+        lambda: (24, 8),
+        lambda: (randn(2, 5, 24), None),
+        lambda: (randn(2, 1, 24), (randn(2, 24), randn(2, 3, 8, 8))),
+    ),
     "lib.models.skeleton.Block": module(
         lambda: (RMSNorm(24), GroupedAttention(24, 6, 2, 8), RMSNorm(24), SwiGLU(24, 11)),
         lambda: (randn(2, 5, 24), (None, None), shared(5, 8)),
     ),
     "lib.models.llama.Llama": module(lambda: (llama_config(),), lambda: (torch.randint(37, (2, 11)),)),
+    "lib.models.openelm.make_divisible": function(
+        *(lambda value=value: (value, 8) for value in (3, 8.8, 10, 26.5, 44, 52, 1000.0))
+    ),
+    "lib.models.openelm.OpenElm": module(
+        lambda: (openelm_config(),), lambda: (torch.randint(37, (2, 11)),), lambda: (torch.randint(37, (1, 1)),)
+    ),
     "lib.run.train.schedule": function(
         *(lambda step=step: (step, Recipe(steps=9, warmup=3, final_ratio=0.2)) for step in (0, 2, 3, 6, 8)),
         lambda: (0, Recipe(steps=4, warmup=0)),
         lambda: (4, Recipe(steps=5, warmup=5)),
     ),
+    "lib.run.measure.fit_power": function(
+        lambda: ([1.0, 2.0, 5.0, 9.0], [3.0, 7.0, 8.0, 40.0]), lambda: ([10.0, 3.0, 700.0], [0.2, 0.3, 0.1])
+    ),
     "lib.run.sample.keep_top_p": function(lambda: (randn(3, 7), 0.6), lambda: (randn(2, 4, 5), 0.01)),
+    "lib.weights.blocks.dequantise_q8_0": function(lambda: (quantise_q8_0(torch.randn(5, 32)),)),
+    "lib.weights.blocks.dequantise_q4_0": function(lambda: (quantise_q4_0(torch.randn(5, 32)),)),
 }

@@ -90,6 +90,14 @@ def llama():
     model(torch.randint(0, V, (B, 5)), state)
 
 
+@driver
+def openelm():
+    from lib.models.openelm import OpenElm, OpenElmConfig
+
+    model = OpenElm(OpenElmConfig(V, C, N, n_heads=(H, H), n_kv_heads=(G, G), d_ff=(F, F), context_length=37))
+    model(torch.randint(0, V, (B, 7)))
+
+
 @rwkv_driver
 def linear_attention():
     from lib.layers import linear_attention as ours

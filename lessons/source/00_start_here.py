@@ -19,7 +19,7 @@ import torch
 from lib.models.skeleton import n_params
 from lib.run.checkpoint import load_bundle
 from lib.run.sample import tell
-from lib.teach import plots, widgets
+from lib.teach import plots, progress, widgets
 from lib.teach.check import check
 from lib.teach.predict import predict
 from lib.text import corpora, tales
@@ -253,6 +253,78 @@ loss_of_ignorance = 6.93
 loss_of_ignorance = check("00.2", loss_of_ignorance)
 
 # %% [markdown] tags=["solution:00.2"]
+
+# %% [markdown]
+# **Exercise 00.3** · measure · ●○○ · 5 min · 1 point · teaches what a token is worth · needs nothing
+#
+# A model reads tokens, and a score in bits per **byte** divides by bytes. How many bytes does one token of the stories stand
+# for? Measure it on `story`: its bytes in UTF-8 (`text.encode("utf-8")`), divided by its tokens.
+#
+# <details><summary>Hint 1</summary>
+#
+# `tokenizer.encode(story)` is a list with a number for each token.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `len` of the bytes, divided by `len` of the list. A token is longer than a letter and shorter than a sentence.
+#
+# </details>
+
+# %% tags=["exercise:00.3"]
+### BEGIN SOLUTION
+bytes_per_token = len(story.encode("utf-8")) / len(tokenizer.encode(story))
+### END SOLUTION
+
+# %% tags=["check:00.3"]
+bytes_per_token = check("00.3", bytes_per_token)
+
+# %% [markdown] tags=["solution:00.3"]
+
+# %% [markdown]
+# **Exercise 00.4** · explain · ●●○ · 10 min · 2 points · teaches what a floor is · needs the text above
+#
+# A friend trains a model on the same grammar and reports a loss on new stories that is **below** the floor. Say in three
+# or four sentences why you don't believe it, name two ways in which such a number can come about, and say why nobody could
+# catch your friend this way with a model of real text. There is no check for this: your words are kept, and the solution
+# is there to compare.
+#
+# <details><summary>Hint 1</summary>
+#
+# The floor is what the grammar itself leaves to chance. Who knew the grammar could do no better.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# What is divided by what, and which text was it? Think of the lucky story, of the text that was trained on, of bytes and
+# tokens.
+#
+# </details>
+
+# %% tags=["exercise:00.4"]
+### BEGIN SOLUTION
+reason = (
+    "The floor is the entropy of the grammar: even the grammar's author can't foresee its choices better, so on enough new"
+    " stories no model gets below. The number may come from too few stories, which happened to be likely ones; from stories"
+    " that stood in the training text, so that they were known by heart; or from a slip, such as bits taken for nats, or"
+    " dividing by bytes what was counted in tokens. For real text nobody knows the floor, so no number is too good to be"
+    " true by itself."
+)
+### END SOLUTION
+
+# %% tags=["check:00.4"]
+reason = check("00.4", reason)
+
+# %% [markdown] tags=["solution:00.4"]
+
+# %% [markdown]
+# ## What is done
+#
+# The next cell reads the notebooks in your folder `lessons`, as you last saved them, and says which exercises are done. So
+# does the command `python3 -m lib progress`. Nothing leaves your machine.
+
+# %%
+progress.show()
 
 # %% [markdown]
 # ## The way

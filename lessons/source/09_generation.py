@@ -4,14 +4,13 @@
 # A language model never writes a word. It gives each token a chance, and somebody draws. Always the likeliest: one dull
 # story for ever. Everything as it comes: a story derails sooner or later. How you draw decides what the model is worth.
 #
-# **You build** `keep_top_p`, the loop with a cache, and a stream of whole characters. **You need** lessons 07 and 08.
+# **You build** `keep_top_p`, the loop with a cache, and a penalty for repeating. **You need** lessons 07 and 08.
 # **Time:** 55 minutes.
 
 # %% tags=["setup"]
 start("09")
 
 # %%
-import codecs
 import math
 import time
 
@@ -422,47 +421,55 @@ print(f"{tokens_read:,} against 499: {tokens_read / 499:.0f} times the matrix pr
 # %% [markdown] tags=["solution:09.4"]
 
 # %% [markdown]
-# Half of a letter is a problem, too. A token is a piece of bytes, and many a character is longer than the piece. Print
-# token by token, and see:
+# Greedy text likes to go round in circles. CTRL, a model of 2019, had a cure that many programs took over: divide the logit
+# of each token that stands in the text already by a **penalty** above 1. Here tokens 0 and 3 were used, the penalty is 2:
+
 
 # %% tags=["nbval-check-output"]
-text = "Größe: 한 🌍"
-pieces = [tokenizer.decode_bytes([token]) for token in tokenizer.encode(text)]
-print(*(piece.decode("utf-8", errors="replace") for piece in pieces))
+def penalised(logits, seen, penalty):
+    """(B, V), (B, T), a number -> (B, V): tokens that stand in a row of `seen` should get less likely. Broken."""
+    return logits.scatter(1, seen, logits.gather(1, seen) / penalty)
+
+
+row, used = torch.tensor([[2.0, 1.0, 0.5, -4.0]]), torch.tensor([[0, 3, 3]])
+for name, logits in (("before", row), ("after", penalised(row, used, 2.0))):
+    print(f"{name:6}", *(f"{p:6.3f}" for p in logits.softmax(-1)[0].tolist()))
 
 # %% [markdown]
-# **Exercise 09.5** · implement · ●●○ · 10 min · 3 points · teaches how a chat window prints · needs 01
+# **Exercise 09.5** · repair · ●●○ · 10 min · 3 points · teaches that a logit's sign means nothing · needs softmax
 #
-# Write `stream`: for the bytes of each token, the characters that are **whole** now; bytes of a character that has only
-# begun wait for the next token. A byte that can never become a character gives `"\ufffd"`, the replacement character.
+# Token 0 got less likely. Token 3 was used too, and got **more** likely. Repair the function: each token in `seen` must
+# become less likely when the penalty is above 1, whatever its logit. A token that stands twice in the text is penalised
+# once, as before.
 #
 # <details><summary>Hint 1</summary>
 #
-# Python has a decoder that remembers half characters: `codecs.getincrementaldecoder("utf-8")`.
+# Dividing by 2 brings a number nearer to 0. From which side does it come?
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Make **one** decoder, `codecs.getincrementaldecoder("utf-8")(errors="replace")`, and call its `.decode(piece)` for each
-# piece.
+# A positive logit is divided, a negative one multiplied: `torch.where(z > 0, z / penalty, z * penalty)`.
 #
 # </details>
 
 
 # %% tags=["exercise:09.5"]
-def stream(pieces):
-    """A list of bytes, one for each token -> a list of as many strings: what can be printed after each."""
+def penalised(logits, seen, penalty):
+    """(B, V), (B, T), a number above 0 -> (B, V): what stands in a row of `seen` is less likely, if the number is above 1."""
     ### BEGIN SOLUTION
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    return [decoder.decode(piece) for piece in pieces]
+    z = logits.gather(1, seen)
+    return logits.scatter(1, seen, torch.where(z > 0, z / penalty, z * penalty))
     ### END SOLUTION
 
 
 # %% tags=["check:09.5", "nbval-check-output"]
-stream = check("09.5", stream)
-print(stream(pieces))
+penalised = check("09.5", penalised)
+print(*(f"{p:6.3f}" for p in penalised(row, used, 2.0).softmax(-1)[0].tolist()))
 
 # %% [markdown] tags=["solution:09.5"]
+# It is a patch. Add 10 to all logits: no chance changes, but what this penalty does is another thing altogether. A penalty
+# that **subtracts** has no such fault. Services that count how often a token came do it that way.
 
 # %% [markdown]
 # ## In the wild
@@ -471,13 +478,15 @@ print(stream(pieces))
 # applies them one after the other, temperature first. The same sets remain:
 
 # %% tags=["nbval-check-output"]
-from transformers import MinPLogitsWarper, TopPLogitsWarper
+from transformers import MinPLogitsWarper, RepetitionPenaltyLogitsProcessor, TopPLogitsWarper
 
 for p in (0.05, 0.5, 0.9, 0.99):
     theirs, ours = TopPLogitsWarper(p)(None, open_logits), keep_top_p(open_logits, p)
     same_p = torch.equal(theirs > -math.inf, ours > -math.inf)
     same_min = torch.equal(MinPLogitsWarper(p)(None, open_logits), keep_min_p(open_logits, p))
     print(f"p = {p}: top-p as in transformers: {same_p}, min-p: {same_min}")
+theirs = RepetitionPenaltyLogitsProcessor(2.0)(used, row.clone())
+print("the penalty as in transformers:", torch.equal(theirs, penalised(row, used, 2.0)))
 
 # %% [markdown]
 # ## Recap

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lib.layers.norm import RMSNorm
 from lib.layers.rope import rotate_half_split
 
 
@@ -110,10 +111,12 @@ class GroupedAttention(nn.Module):
 
     x: (B, T, C); state: a KVCache or None; shared: {"cos", "sin"}, each (T, N/2) for the positions of x.
     Returns y: (B, T, C) and the longer KVCache. With a window W, as in Mistral, a token sees the last W alone (the
-    cache still keeps all). No biases. Source: Touvron et al. 2023, arXiv 2302.13971; for grouped queries 2307.09288.
+    cache still keeps all). With `qk_norm_eps`, as in OpenELM, each head's query and key get an RMSNorm before they are
+    turned; its weight is one for all heads. No biases.
+    Source: Touvron et al. 2023, arXiv 2302.13971; for grouped queries 2307.09288; for the norms 2404.14619, section 2.
     """
 
-    def __init__(self, d_model, n_heads, n_kv_heads, d_head, window=None):
+    def __init__(self, d_model, n_heads, n_kv_heads, d_head, window=None, qk_norm_eps=None):
         super().__init__()
         if n_heads % n_kv_heads:
             raise ValueError(
@@ -124,6 +127,8 @@ class GroupedAttention(nn.Module):
         self.value = nn.Linear(d_model, n_kv_heads * d_head, bias=False)
         self.output = nn.Linear(n_heads * d_head, d_model, bias=False)
         self.d_head, self.window = d_head, window
+        self.norm_query = None if qk_norm_eps is None else RMSNorm(d_head, qk_norm_eps)
+        self.norm_key = None if qk_norm_eps is None else RMSNorm(d_head, qk_norm_eps)
 
     def forward(self, x, state, shared):
         """(B, T, C) -> (B, T, C), and the cache with the new tokens in it."""
@@ -131,6 +136,8 @@ class GroupedAttention(nn.Module):
         q = self.query(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, H, T, N)
         k = self.key(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, G, T, N)
         v = self.value(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, G, T, N)
+        if self.norm_query is not None:
+            q, k = self.norm_query(q), self.norm_key(k)
         q, k = (rotate_half_split(z, shared["cos"], shared["sin"]) for z in (q, k))
         state = KVCache(k, v) if state is None else state.append(k, v)
         y = attend_fused(q, state.keys, state.values, self.window)  # (B, H, T, N)

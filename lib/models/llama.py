@@ -60,11 +60,18 @@ class Llama(LanguageModel):
     """
 
     def __init__(self, config):
-        super().__init__(
-            config, [_block(config) for _ in range(config.n_layers)], RMSNorm(config.d_model, config.norm_eps)
-        )
+        blocks = [self.make_block(config, i) for i in range(config.n_layers)]
+        super().__init__(config, blocks, RMSNorm(config.d_model, config.norm_eps))
         self._table = None
         initialise(self, outputs=("mix_time.output", "mix_channels.down"))
+
+    @staticmethod
+    def make_block(config, i):
+        """Return block i; OpenELM's differ from each other."""
+        mix_time = GroupedAttention(config.d_model, config.n_heads, config.n_kv_heads, config.d_head, config.window)
+        mix_channels = SwiGLU(config.d_model, config.d_ff)
+        norms = (RMSNorm(config.d_model, config.norm_eps) for _ in range(2))
+        return Block(next(norms), mix_time, next(norms), mix_channels)
 
     def shared(self, position, T, x):
         """Return cos and sin of the T positions, (T, N/2) each. The whole table is made once, at first use."""
@@ -76,10 +83,3 @@ class Llama(LanguageModel):
             )
         cos, sin = (table[position : position + T] for table in self._table)
         return {"cos": cos, "sin": sin}
-
-
-def _block(config):
-    mix_time = GroupedAttention(config.d_model, config.n_heads, config.n_kv_heads, config.d_head, config.window)
-    mix_channels = SwiGLU(config.d_model, config.d_ff)
-    norms = (RMSNorm(config.d_model, config.norm_eps) for _ in range(2))
-    return Block(next(norms), mix_time, next(norms), mix_channels)

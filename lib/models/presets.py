@@ -7,6 +7,7 @@ and compares.
 from typing import Any, NamedTuple
 
 from lib.models.llama import LlamaConfig
+from lib.models.openelm import openelm_config
 from lib.models.rwkv import RwkvConfig, rwkv_d_ff
 
 
@@ -43,6 +44,11 @@ PRESETS = {
         _llama(24, 1024, 16, 2, 4096, vocab_size=50304, context_length=1024, norm_eps=1e-6),
         461_685_760,
         "config.json of LiteLlama-460M-1T; its tokenizer is GPT-2's, 50,257 of the 50,304 rows are used",
+    ),
+    "smollm2-135m": Preset(
+        _llama(30, 576, 9, 3, 1536, vocab_size=49152, context_length=8192, rope_theta=100000.0, tied=True),
+        134_515_008,
+        "arXiv 2502.02737; config.json and model.safetensors of HuggingFaceTB/SmolLM2-135M",
     ),
     "tiny-llama": Preset(
         _llama(4, 128, 4, 4, 352, vocab_size=2048, context_length=512, tied=True), None, "this course: lessons 07 to 09"
@@ -86,9 +92,36 @@ RWKV_PRESETS = {
 }
 
 
+def _tiny_rwkv(generation, d_ff, ranks=()):
+    return RwkvConfig(generation, 2048, n_layers=4, d_model=128, d_ff=d_ff, d_head=32, ranks=ranks, tied=True)
+
+
+TINY = "this course: lesson 15; d_ff is such that the parameters are tiny-llama's, to 1 %"
+TINY_RWKV = {
+    "tiny-rwkv-4": Preset(_tiny_rwkv(4, 456), None, TINY),
+    "tiny-rwkv-5": Preset(_tiny_rwkv(5, 392), None, TINY),
+    "tiny-rwkv-6": Preset(_tiny_rwkv(6, 336, (8, 16)), None, TINY),
+    "tiny-rwkv-7": Preset(_tiny_rwkv(7, 448, (16, 16, 8, 32)), None, TINY),
+}
+
+OPENELM = "arXiv 2404.14619, section 2.1; apple/corenet, projects/openelm/pretraining_configs; the released config.json"
+
+
+def _openelm(n_layers, d_model, d_head):
+    return openelm_config(32000, n_layers, d_model, d_head)
+
+
+OPENELM_PRESETS = {
+    "openelm-270m": Preset(_openelm(16, 1280, 64), 271_527_168, OPENELM),
+    "openelm-450m": Preset(_openelm(20, 1536, 64), 457_179_136, OPENELM),
+    "openelm-1.1b": Preset(_openelm(28, 2048, 64), 1_079_891_456, OPENELM),
+    "openelm-3b": Preset(_openelm(36, 3072, 128), 3_036_647_424, OPENELM),
+}
+
+
 def preset(name):
     """Return the `Preset` of that name; an unknown name lists those that there are."""
-    presets = PRESETS | RWKV_PRESETS
+    presets = PRESETS | RWKV_PRESETS | TINY_RWKV | OPENELM_PRESETS
     if name not in presets:
         raise ValueError(f"no preset is called {name!r}: there are {', '.join(presets)}")
     return presets[name]

@@ -34,13 +34,16 @@ def initialise_rwkv(model):
     """Set every parameter as RWKV-LM does before training: vectors by formula, matrices orthogonal or zero.
 
     The embedding is uniform in +-1e-4 (the norm after it makes it large again), the head orthogonal with gain
-    0.5 sqrt(V / C). Differs in one thing: RWKV-4's trainer draws the embedding in +- its learning rate.
+    0.5 sqrt(V / C). Differs in two things: RWKV-4's trainer draws the embedding in +- its learning rate; and a table
+    that is the head too (RWKV-LM ties none) is normal with spread 0.02, since a head of 1e-4 passes no gradient on.
     """
     config = model.config
     if model.head.weight.is_meta:
         return  # nothing there to set: somebody counts
-    nn.init.uniform_(model.embed.weight, -1e-4, 1e-4)
-    if not config.tied:
+    if config.tied:
+        nn.init.normal_(model.embed.weight, std=0.02)
+    else:
+        nn.init.uniform_(model.embed.weight, -1e-4, 1e-4)
         nn.init.orthogonal_(model.head.weight, gain=0.5 * max(1.0, config.vocab_size / config.d_model) ** 0.5)
     for i, block in enumerate(model.blocks):
         formulas = vectors(config, i)

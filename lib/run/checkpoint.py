@@ -5,19 +5,20 @@ run code: tensors and plain values alone are read.
 """
 
 import json
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from lib.models.llama import Llama, LlamaConfig
+from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.text.bpe import BPE
+from lib.weights.files import open_safetensors, write_beside, write_json
 
-FAMILIES = {"llama": (Llama, LlamaConfig)}
+FAMILIES = {"llama": (Llama, LlamaConfig), "rwkv": (Rwkv, RwkvConfig)}
 
 
 class Keep(NamedTuple):
@@ -82,20 +83,6 @@ class Keeper:
         return f"the model holds it, and so does {self.keep.path}: run the same again to go on from there"
 
 
-def write_beside(path, write):
-    """Call write(a path beside), flush it to the disk, then move it to `path`: there is always a whole file there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        write(part)
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def load_checked(path):
     """Load a checkpoint's tensors and plain values; a damaged file is refused by name."""
     try:
@@ -153,8 +140,8 @@ def save_bundle(folder, model, tokenizer, record, dtype=None):
     config = {"family": type(model).__name__.lower(), **asdict(model.config)}
     write_beside(folder / "model.safetensors", lambda path: save_file(tensors, path))
     write_beside(folder / "tokenizer.json", tokenizer.save)
-    write_beside(folder / "config.json", lambda path: _write_json(path, config))
-    write_beside(folder / "record.json", lambda path: _write_json(path, record))
+    write_json(folder / "config.json", config)
+    write_json(folder / "record.json", record)
 
 
 def load_bundle(folder):
@@ -168,13 +155,8 @@ def load_bundle(folder):
         raise ValueError(f"{folder / 'config.json'} is of family {family!r}: there is {', '.join(FAMILIES)}")
     make, describe = FAMILIES[family]
     model = make(describe(**config))
-    tensors = load_file(folder / "model.safetensors")
+    tensors = open_safetensors(folder / "model.safetensors")
     if model.config.tied:
         tensors["head.weight"] = tensors["embed.weight"]
     model.load_state_dict(tensors)
     return model.eval(), BPE.load(folder / "tokenizer.json")
-
-
-def _write_json(path, value):
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")

@@ -1,30 +1,35 @@
-"""The commands `python3 -m lib train | sample | bench`: what they are asked for, and who does it."""
+"""The commands `python3 -m lib train | sample | export | bench`: what they are asked for, and who does it."""
 
 import argparse
 import importlib
+import inspect
 import shlex
 import sys
 from pathlib import Path
 
-from lib.models.presets import PRESETS
+from lib.models.presets import PRESETS, TINY_RWKV
+from lib.models.rwkv import Rwkv
 from lib.run.checkpoint import load_bundle
 from lib.run.device import DTYPES
 from lib.run.recipes import BATCH_SIZE, LENGTH, RECIPES
 from lib.run.sample import tell_stream
 from lib.run.train_command import run
 from lib.text import corpora
+from lib.weights.export import export_hugging_face, export_rwkv
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILIES = ("llama",)
+FAMILIES = ("llama", "rwkv")
 
 
 def main(arguments):
     """Run the command whose name comes first; return its exit code."""
     command, *arguments = arguments
-    options = {"train": train_parser, "sample": sample_parser, "bench": bench_parser}[command]().parse_args(arguments)
+    parsers = {"train": train_parser, "sample": sample_parser, "export": export_parser, "bench": bench_parser}
+    options = parsers[command]().parse_args(arguments)
     options.command = shlex.join(["python3", "-m", "lib", command, *arguments])
     try:
-        return {"train": run, "sample": sample_command, "bench": bench_command}[command](options)
+        commands = {"train": run, "sample": sample_command, "export": export_command, "bench": bench_command}
+        return commands[command](options)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
         print(f"python3 -m lib {command}: {error}", file=sys.stderr)
         return 1
@@ -36,14 +41,16 @@ def train_parser():
         "python3 -m lib train", description="Train a small model, score it, save it with its tokenizer and figures."
     )
     parser.add_argument("family", choices=FAMILIES)
+    parser.add_argument("--generation", type=int, choices=[4, 5, 6, 7], help="of rwkv (default: 7)")
     parser.add_argument("--minutes", type=float, default=5.0, help="for the whole command (default: 5)")
     parser.add_argument("--steps", type=int, help="so many steps instead: the same run again on any machine")
     parser.add_argument("--corpus", choices=corpora.names(), default="tales")
     parser.add_argument("--megabytes", type=float, default=16.0, help="of training text at most (default: 16)")
-    parser.add_argument("--out", type=Path, help="the folder to save in (default: checkpoints/FAMILY-CORPUS)")
+    parser.add_argument("--out", type=Path, help="the folder to save in (default: checkpoints/MODEL-CORPUS)")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped in this folder")
     parser.add_argument("--half", action="store_true", help="save in float16: half the size")
-    parser.add_argument("--preset", choices=[name for name in PRESETS if "tiny-" in name], default="tiny-llama")
+    tiny = [name for name in PRESETS | TINY_RWKV if "tiny-" in name]
+    parser.add_argument("--preset", choices=tiny, help="the sizes (default: the tiny ones of the family)")
     parser.add_argument("--recipe", choices=RECIPES, default="adamw", help="adamw is LLaMA's, the default")
     parser.add_argument("--learning-rate", type=float, help="instead of the recipe's")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows a step (default: {BATCH_SIZE})")
@@ -68,10 +75,23 @@ def sample_parser():
     return parser
 
 
+def export_parser():
+    """Return the parser of `export`."""
+    parser = argparse.ArgumentParser(
+        "python3 -m lib export",
+        description="Write a trained model so that transformers, or the rwkv package, opens it.",
+    )
+    parser.add_argument("folder", type=Path, help="what `train` saved")
+    parser.add_argument("--to", type=Path, required=True, help="the folder to write; an older export in it goes")
+    parser.add_argument("--format", choices=["hf", "rwkv"], help="hf for transformers (default: what fits the model)")
+    return parser
+
+
 def bench_parser():
     """Return the parser of `bench`."""
     parser = argparse.ArgumentParser("python3 -m lib bench", description="Measure our speed beside that of our peers.")
-    parser.add_argument("names", nargs="*", help="such as train, generate, tokenizers (default: all)")
+    parser.add_argument("names", nargs="*", help="such as train, generate, rwkv, wkv, tokenizers (default: all)")
+    parser.add_argument("--peers", type=Path, help="wkv: the folder that holds a folder for each peer")
     return parser
 
 
@@ -89,6 +109,20 @@ def sample_command(options):
     return 0
 
 
+def export_command(options):
+    """Write a trained model for published code, and say how that opens it."""
+    model, tokenizer = load_bundle(options.folder)
+    if (options.format or ("rwkv" if isinstance(model, Rwkv) else "hf")) == "rwkv":
+        export_rwkv(options.to, model, tokenizer)
+        flag = "with RWKV_V7_ON=1 in the environment, " if model.config.generation == 7 else ""
+        opens = f'{flag}rwkv.model.RWKV(model={str(options.to / "model")!r}, strategy="cpu fp32")'
+    else:
+        export_hugging_face(options.to, model, tokenizer)
+        opens = f"transformers.AutoModelForCausalLM and AutoTokenizer .from_pretrained({str(options.to)!r})"
+    print(f"{options.to} is written. To open it: {opens}")
+    return 0
+
+
 def bench_command(options):
     """Run the benchmarks of those names; a package that a peer needs and that is missing is named."""
     found = sorted(path.stem.removeprefix("bench_") for path in (ROOT / "tests" / "benchmarks").glob("bench_*.py"))
@@ -101,6 +135,7 @@ def bench_command(options):
         except ModuleNotFoundError as missing:
             print(f"{name}: not measured, the package {missing.name} is not installed\n")
             continue
-        bench.main()
+        takes_peers = "peers" in inspect.signature(bench.main).parameters
+        bench.main(**({"peers": options.peers} if takes_peers else {}))
         print(flush=True)
     return 0

@@ -2,17 +2,28 @@
 
 import torch
 
+from lib.models.rwkv import Rwkv
+from lib.models.rwkv_start import learning_groups
+
 
 def parameter_groups(model, recipe):
-    """Return two groups for AdamW: what has two axes or more decays, what has one (the norms) does not.
+    """Return the groups for AdamW, those that decay first: what has two axes or more decays, what has one does not.
 
     The embedding and the head are matrices, and decay too, as in nanoGPT. A norm's weight that shrinks to zero would
-    shut its channel; a matrix that shrinks a little only forgets what no gradient asks for.
+    shut its channel; a matrix that shrinks a little only forgets what no gradient asks for. RWKV has vectors, and small
+    matrices, that stand for something at zero; some learn at a multiple of the rate (`learning_groups`).
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    if isinstance(model, Rwkv):
+        groups = [(group["params"], group["decays"], group["rate"]) for group in learning_groups(model)]
+    else:
+        groups = [([p for p in model.parameters() if (p.ndim >= 2) == matrix], matrix, 1.0) for matrix in (True, False)]
     return [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {
+            "params": [p for p in params if p.requires_grad],
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+            "lr": rate * recipe.learning_rate,
+        }
+        for params, decays, rate in sorted(groups, key=lambda group: not group[1])
     ]
 
 

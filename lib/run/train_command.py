@@ -25,6 +25,7 @@ from lib.text.bpe import BPE
 
 MEASURED, EVERY = 24, 10.0  # steps that are measured first; seconds from one line to the next
 N_STORIES, TEMPERATURE = 200, 0.8
+LONGEST = 512  # tokens, of a document that a model of any context length gets as one
 
 
 class Data(NamedTuple):
@@ -40,7 +41,8 @@ class Data(NamedTuple):
 def run(options):
     """Train, score and save; return the exit code. `options` are what `commands.train_parser` gives."""
     clock, processor = time.perf_counter(), time.process_time()
-    out = options.out or Path("checkpoints") / f"{options.family}-{options.corpus}"
+    options.preset = choose_preset(options.family, options.generation, options.preset)
+    out = options.out or Path("checkpoints") / f"{options.preset.removeprefix('tiny-')}-{options.corpus}"
     kept = out / "run.pt"
     data = prepare(options)
     torch.manual_seed(options.seed)
@@ -68,6 +70,19 @@ def run(options):
     return 0
 
 
+def choose_preset(family, generation, name):
+    """Return the preset to train: the one that was named, where it is of that family and generation, else the tiny."""
+    if family != "rwkv" and generation is not None:
+        raise ValueError(f"{family} has no --generation {generation}: leave it out, or train rwkv")
+    name = name or (f"tiny-rwkv-{generation or 7}" if family == "rwkv" else f"tiny-{family}")
+    config = preset(name).config
+    other = generation is not None and config.generation != generation
+    if not isinstance(config, FAMILIES[family][1]) or other:
+        wanted = family if generation is None else f"{family} of generation {generation}"
+        raise ValueError(f"preset {name} is no {wanted}: leave --preset out, or name one that is")
+    return name
+
+
 def prepare(options):
     """Load the corpus and its tokenizer, cut the text into batches, and say what there is."""
     corpus = corpora.load(options.corpus, int(1e6 * options.megabytes))
@@ -77,7 +92,7 @@ def prepare(options):
     tokens, starts = encode_documents(tokenizer, documents)
     longest = int(torch.cat([starts, torch.tensor([len(tokens)])]).diff().max())
     shape = {"batch_size": options.batch_size, "length": options.length, "seed": options.seed}
-    if longest < config.context_length:
+    if longest < (config.context_length or LONGEST):
         batches = DocumentBatches(tokens, starts, **shape)
     else:
         batches, longest = WindowBatches(tokens, **shape), None
@@ -175,7 +190,8 @@ def judge(model, data, options):
     if corpus.floor_bits_per_byte is not None:
         figures["floor_bits_per_byte"] = corpus.floor_bits_per_byte
     if corpus.name == "tales":
-        told = tell_many(model, tokenizer, N_STORIES, min(2 * data.longest, model.config.context_length), options.seed)
+        room = min(2 * data.longest, model.config.context_length or LONGEST)
+        told = tell_many(model, tokenizer, N_STORIES, room, options.seed)
         stories, true = (sum(map(asked, told)) / len(told) for asked in (tales.is_story, tales.facts_hold))
         figures |= {"stories": len(told), "share_stories": stories, "share_facts_hold": true}
         print(f"{len(told)} stories told at temperature {TEMPERATURE}: {stories:.1%} are stories of the grammar,")

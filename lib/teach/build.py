@@ -1,7 +1,6 @@
 """`python3 -m lib build`: make the notebooks of the lessons from their sources, and execute them."""
 
 import argparse
-import os
 import re
 import sys
 import tempfile
@@ -14,7 +13,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from lib.teach.notebook import SourceError, fingerprint, forms
+from lib.teach.notebook import SourceError, fingerprint, forms, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -171,10 +170,8 @@ def build_lesson(source, everything=False, timeout=120):
 
 
 def write(nb, file):
-    """Write a notebook beside its place, then move it there: a reader sees the old one or the new one, never half."""
-    beside = file.with_name(f".{file.name}.new")
-    beside.write_text(nbformat.writes(nb) + "\n", encoding="utf-8", newline="\n")
-    os.replace(beside, file)
+    """Write a notebook; nobody sees half of it."""
+    write_text(file, nbformat.writes(nb) + "\n")
 
 
 def _report(source, args):

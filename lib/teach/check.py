@@ -17,6 +17,7 @@ from lib.teach.observe import Case, copies
 from lib.teach.verdict import Problem, Verdict, compare, kind, two_numbers
 
 _registered = {}
+_rights = {}  # exercise -> right answers that stand in files of their own, right_NN
 
 
 def check(id, answer):
@@ -50,24 +51,35 @@ def exercise(id, reference, points=1, kind=None, **options):
     return register
 
 
+def right(*ids):
+    """Register a right answer that is written differently: a decorator, for the files right_NN."""
+
+    def register(answer):
+        for id in ids:
+            _rights.setdefault(id, []).append(answer)
+        return answer
+
+    return register
+
+
 class Exercise:
     """What is known about one exercise. The decorated function gets it as `e` and adds to it.
 
     call(answer, *inputs): how a case is run, where it is not answer(*inputs). tolerance: share of the largest number;
     None takes the dtype's. dtypes: in which the first case is run again. gradients: compare them too, where the
     reference has any. time = (input, axis): where tokens lie, for the hint on looking ahead. batch: which inputs have
-    rows. limit: seconds for all of the learner's runs.
+    rows. limit: seconds for all of the learner's runs. seed: of the cases' random numbers; grading takes a secret one.
     """
 
     def __init__(self, id, reference, points=1, kind=None, call=None, tolerance=None, dtypes=(torch.float64,),
-                 gradients=True, time=None, batch=(), limit=10.0):  # fmt: skip
+                 gradients=True, time=None, batch=(), limit=10.0, seed=0):  # fmt: skip
         self.id, self.reference, self.points = id, reference, points
         self.kind = kind or ("implement" if callable(reference) else "predict")
         self.call, self.tolerance, self.dtypes, self.gradients = call, tolerance, dtypes, gradients
         self.time, self.batch, self.limit = time, batch, limit
         self.cases, self.mistakes, self.rights, self.choices, self.range = [], [], [], (), None
         self.memory = {}  # what the reference and the mistakes showed
-        self._generator = torch.Generator().manual_seed(0)
+        self._generator = torch.Generator().manual_seed(seed)
 
     def randn(self, *shape, dtype=torch.float32):
         """Random normal numbers, the same in every run."""
@@ -76,6 +88,10 @@ class Exercise:
     def randint(self, high, *shape):
         """Random whole numbers from 0 to high - 1, the same in every run."""
         return torch.randint(high, shape, generator=self._generator)
+
+    def size(self, low, high):
+        """A random whole number from low to high, for cases whose inputs are plain numbers."""
+        return int(torch.randint(low, high + 1, (), generator=self._generator))
 
     def case(self, name, *inputs, build=None, call=None, hint="", **keywords):
         """Add a call to compare. build: the arguments that a class is built with. hint: what failing here means."""
@@ -98,7 +114,7 @@ class Exercise:
         self.choices = choices
 
 
-def find(id):
+def find(id, seed=0):
     """Return the exercise with this id, filled in. Raises ValueError, which says which exist."""
     number = str(id).partition(".")[0]
     load(number)
@@ -107,8 +123,9 @@ def find(id):
         known = f"lesson {number} has" if here else "lessons with exercises:"
         raise ValueError(f"there is no exercise {id!r}; {known} {', '.join(sorted(here) or numbers())}")
     fill, options = _registered[id]
-    found = Exercise(**options)
+    found = Exercise(**options, seed=seed)
     fill(found)
+    found.rights += _rights.get(id, [])
     return found
 
 
@@ -118,9 +135,11 @@ def numbers():
 
 
 def load(number):
-    """Import lib.teach.check_NN where there is one; its decorators register what it has."""
+    """Import lib.teach.check_NN where there is one, and right_NN; their decorators register what they have."""
     if number in numbers():
         importlib.import_module(f"lib.teach.check_{number}")
+        if (Path(__file__).parent / f"right_{number}.py").is_file():  # a copy without solutions lacks it
+            importlib.import_module(f"lib.teach.right_{number}")
 
 
 def exercises(number=None):
@@ -130,9 +149,9 @@ def exercises(number=None):
     return [find(id) for id in sorted(_registered) if number is None or id.startswith(f"{number}.")]
 
 
-def audit(id):
+def audit(id, seed=0):
     """Hold a check to its own wrong and right answers: return [(hint, what it said)], empty when all is well."""
-    found = find(id)
+    found = find(id, seed)
     told = [(hint, verdict_on(found, wrong)) for hint, wrong in found.mistakes]
     failed = [(hint, v.text) for hint, v in told if v.right or v.hint != hint]
     return failed + [("right", v.text) for v in (verdict_on(found, other) for other in found.rights) if not v.right]
@@ -177,16 +196,24 @@ def verdict_of_value(exercise, answer):
     return verdict_of(exercise, None, problem, "")
 
 
+def as_number(answer):
+    """Return the one number in a tensor or an array as Python's own; anything else as it is."""
+    try:
+        return answer.item() if isinstance(answer, torch.Tensor) or type(answer).__module__ == "numpy" else answer
+    except Exception:  # many numbers, or none that can be read
+        return answer
+
+
 def number_problem(exercise, answer):
     """Return the Problem of a number, or None."""
-    if isinstance(answer, torch.Tensor) and answer.numel() == 1 or type(answer).__module__ == "numpy":
-        answer = getattr(answer, "item", lambda: answer)()
+    answer = as_number(answer)
     if isinstance(answer, bool) or not isinstance(answer, (int, float)):
         return Problem(
             f"a number is expected, it is {kind(answer)}" + (": without quotes" if isinstance(answer, str) else "")
         )
-    if math.isnan(answer) or math.isinf(answer):
-        return Problem(f"a number is expected, it is {answer}")
+    if abs(answer) > 1e300 or math.isnan(answer):
+        size = "far too large" if isinstance(answer, int) else answer
+        return Problem(f"a number is expected, it is {size}")
     if exercise.range:
         low, high = exercise.range
         return (

@@ -1,4 +1,4 @@
-"""The exercises of lesson 00: softmax, and the loss of ignorance."""
+"""The exercises of lesson 00: softmax, the loss of ignorance, the bytes of a token, and what a floor is."""
 
 import math
 
@@ -54,3 +54,14 @@ def loss_of_ignorance(e):
     e.mistake("this is the logarithm to base 10: take `math.log`.", math.log10(1024))
     e.mistake("the sign: the loss is minus the logarithm of the chance, so above zero.", -math.log(1024))
     e.mistake("this is the chance itself: take minus its logarithm.", 1 / 1024)
+
+
+@exercise("00.3", reference=4.0, points=1, kind="measure")
+def bytes_of_a_token(e):
+    """What tokenizers of this size reach on English; a measured number, so a range."""
+    e.between(2.0, 8.0)
+
+
+@exercise("00.4", reference="The floor is the entropy of the grammar.", points=2, kind="explain")
+def below_the_floor(e):
+    """Free text: a person reads it."""

@@ -1,6 +1,7 @@
 """The exercises of lesson 01: merge, encode by rank, longest match, decode a stream, the price of a vocabulary."""
 
 import codecs
+from itertools import pairwise
 
 from lib.teach import wrong_tokens as other
 from lib.teach.check import exercise
@@ -33,6 +34,7 @@ def merge_step(e):
     e.case("no such pair", [1, 3, 2], (1, 2), 9)
     e.case("one symbol", [1], (1, 1), 9)
     e.case("nothing", [], (1, 2), 9)
+    e.case("random symbols", [e.size(1, 3) for _ in range(30)], (e.size(1, 3), e.size(1, 3)), 9)
     e.mistake("it goes from right to left: a a a must become aa a, not a aa.", other.right_to_left)
     e.mistake("only the first pair is joined: go on behind it.", other.first_only)
     e.mistake("after a join the right symbol is used again: step on by two.", lambda *a: other.walk(*a, step=1))
@@ -85,6 +87,8 @@ def encode_by_rank(e):
     e.case("one byte", bites("x"), france)
     e.case("bytes of a Korean syllable", bites("한"), {(b"\xed", b"\x95"): 0, (b"\xed\x95", b"\x9c"): 1})
     e.case("nothing", [], france)
+    word = "".join("abn"[e.size(0, 2)] for _ in range(14))
+    e.case("a random word", bites(word), ranked("a+n", "an+a", "n+a", "b+an"))
     e.mistake(
         "this takes the longest token from the left. That is how World's tokenizer cuts; BPE repeats its merges.",
         other.greedy,
@@ -127,6 +131,7 @@ def trie(e):
     e.case("half a syllable", root, b"\xed\x95")
     e.case("nothing fits", root, b"xyz", hint="(-1, 0) where no token fits.")
     e.case("no text", root, b"")
+    e.case("random bytes", root, bytes(e.size(97, 100) for _ in range(6)))
     e.mistake(
         "the place where the walk stops need not be a token: remember the last one that you passed.", other.to_the_end
     )
@@ -164,6 +169,8 @@ def streaming(e):
     )
     e.case("a syllable that is never finished", [b"\xed\x95", b"x", b"y"])
     e.case("nothing", [])
+    data, places = "é한🐉ab".encode(), [e.size(1, 10) for _ in range(4)]
+    e.case("cut at random places", [data[i:j] for i, j in pairwise([0, *sorted(places), len(data)])])
     e.mistake("each token is decoded alone: keep the bytes of an unfinished character for the next token.", other.alone)
     e.mistake("bytes that are not whole are dropped, and with them the character: keep them.", other.ignore)
     e.mistake("one byte that can never be text holds back everything after it.", other.hold)
@@ -198,6 +205,7 @@ def price_of_a_vocabulary(e):
     e.case("bytes as tokens", 4, 128, 256, 1.0)
     e.case("as wide as LLaMA-7B", 32, 4096, 32000, 4.0)
     e.case("one layer, a large vocabulary", 1, 64, 65536, 3.6)
+    e.case("some size", e.size(2, 40), 64 * e.size(2, 40), 100 * e.size(2, 600), e.size(3, 9) / 2)
     parts = {
         "longer tokens make it cheaper: divide by the bytes per token.": lambda L, C, V, b: 2 * cost(L, C, V) * b,
         "this is the price of a token, not of a byte.": lambda L, C, V, b: 2 * cost(L, C, V),

@@ -70,6 +70,7 @@ def width(e):
     e.case("d_model 768: two thirds of 4 d are a multiple already", 768)
     e.case("d_model 100, multiples of 32", 100, 32)
     e.case("d_model 97, multiples of 1", 97, 1)
+    e.case("some width", e.size(300, 9000))
     e.case("d_model 8192, multiples of 4096", 8192, multiple_of=4096)
     third = lambda d: 8 * d // 3  # noqa: E731
     e.mistake("rounded down: it must go up.", lambda d, multiple_of=256: third(d) // multiple_of * multiple_of)

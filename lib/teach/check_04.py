@@ -115,6 +115,7 @@ def table(e):
     e.case("offset 9", 8, 4, offset=9)
     e.case("offset 3, theta 50", 10, 6, theta=50.0, offset=3)
     e.case("one token, offset 11", 16, 1, offset=11)
+    e.case("some table", 2 * e.size(2, 9), e.size(2, 8), offset=e.size(1, 60))
     hint = "the angles are float32: at 100,000 radians that is 0.004 off. Make positions and speeds float64."
     e.case("offset 100,000", 8, 3, offset=100_000, hint=hint)
     for words, (positions, exponent) in WRONG_ANGLES.items():

@@ -225,6 +225,7 @@ def counted(e):
     ):
         e.case(f"{name}, {length:,} tokens, {size} bytes", PRESETS[name].config, length, size)
     e.case("bytes left out of the call", PRESETS["litellama-460m"].config, 7)
+    e.case("some length", PRESETS["llama-2-70b"].config, e.size(2, 4000), 4)
     for hint, factor in {
         "keys and values: 2 of each size.": lambda c: 1 / 2,
         "n_heads counts the queries: n_kv_heads are kept.": lambda c: c.n_heads / c.n_kv_heads,

@@ -156,7 +156,7 @@ def name_of_a_weight(e):
     """Every name of a block of one and of two digits, and those outside."""
     for name in ("embed.weight", "norm.weight", "head.weight"):
         e.case(name, name, hint="three names stand outside of the blocks: treat them first.")
-    for i in (0, 11):
+    for i in (0, e.size(2, 9), 11):
         for name in HUGGING_FACE_LLAMA:
             if "{i}" in name:
                 e.case(name.format(i=i), name.format(i=i))
@@ -211,6 +211,8 @@ def parameters(e):
         replace(SMALL, d_head=10),
         hint="query and output have n_heads * d_head columns.",
     )
+    some = replace(SMALL, vocab_size=e.size(40, 900), n_layers=e.size(2, 9), d_ff=e.size(20, 90))
+    e.case("some model", some)
     e.mistake("key and value have n_kv_heads heads, not n_heads.", lambda c: count(c, kv=False))
     e.mistake("tied: the head is the embedding, count it once.", lambda c: count(c, tied=False))
     e.mistake("the MLP has three matrices: gate, up and down.", lambda c: count(c, matrices=2))
@@ -249,7 +251,7 @@ def _fixed_model():
     return model
 
 
-@exercise("07.5", reference=forward_of_llama, points=4, call=run_repaired, gradients=False)
+@exercise("07.5", reference=forward_of_llama, points=4, kind="repair", call=run_repaired, gradients=False)
 def repaired_forward(e):
     """Whole, in two parts, and step by step."""
     tokens = e.randint(31, 2, 9)

@@ -1,13 +1,10 @@
-"""The exercises of lesson 09: top-p, min-p, the loop, the work without a cache, and a stream of characters."""
-
-import codecs
+"""The exercises of lesson 09: top-p, min-p, the loop, the work without a cache, and a penalty for repeating."""
 
 import torch
 
 from lib.models.llama import Llama, LlamaConfig
 from lib.run.sample import keep_top_p
 from lib.teach.check import exercise
-from lib.teach.wrong_tokens import difference, strict
 
 SMALL = LlamaConfig(19, n_layers=2, d_model=24, n_heads=6, n_kv_heads=2, d_head=4, d_ff=40, context_length=40)
 
@@ -45,22 +42,14 @@ def nucleus(e):
         "the token that crosses p falls out: what counts is the sum of those before it.": changed(
             gone=lambda s, t, p: t >= p
         ),
-        "even the first token can fall out: `gone[..., 0] = False`.": changed(
-            gone=lambda s, t, p: t > p, first=False
-        ),
-        "one token too many: after the one that crosses p nothing stays.": changed(
-            gone=lambda s, t, p: t - 2 * s >= p
-        ),
+        "even the first token can fall out: `gone[..., 0] = False`.": changed(gone=lambda s, t, p: t > p, first=False),
+        "one token too many: after the one that crosses p nothing stays.": changed(gone=lambda s, t, p: t - 2 * s >= p),
         "what is cut is 0, and that is a chance like any other: -torch.inf.": changed(cut=0.0),
         "the result is in sorted order: bring it back to the old places.": changed(back=False),
         "brought back with `place` itself: its inverse is `place.argsort(-1)`.": changed(inverse=False),
         "sorted upward: the likeliest come first, `descending=True`.": changed(ascending=True),
-        "these are the tokens that should fall out.": changed(
-            gone=lambda s, t, p: t - s < p, first=False
-        ),
-        "each token's own chance is compared with p: it is their sum that counts.": changed(
-            gone=lambda s, t, p: s < p
-        ),
+        "these are the tokens that should fall out.": changed(gone=lambda s, t, p: t - s < p, first=False),
+        "each token's own chance is compared with p: it is their sum that counts.": changed(gone=lambda s, t, p: s < p),
         "the softmax is missing: chances are added, not logits.": _of_logits,
         "not sorted before the sum: likeliest first.": _unsorted,
         "the sum runs over the first axis: the tokens are the last one, -1.": changed(dim=0),
@@ -224,56 +213,55 @@ def tokens_read(e):
     e.mistake("it is read again at each step, and it grows.", 400 * 100)
 
 
-def stream(pieces):
-    """Return for each piece of bytes the characters that are whole with it."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    return [decoder.decode(piece) for piece in pieces]
+def penalised(logits, seen, penalty):
+    """Return logits (B, V); those of the tokens in `seen` (B, T) divided where positive, multiplied where negative."""
+    z = logits.gather(1, seen)
+    return logits.scatter(1, seen, torch.where(z > 0, z / penalty, z * penalty))
 
 
-def cut(text, *sizes):
-    """Return the bytes of a text in pieces of these sizes; what is left is the last one."""
-    data, pieces = text.encode("utf-8"), []
-    for size in sizes:
-        pieces.append(data[:size])
-        data = data[size:]
-    return [*pieces, data] if data else pieces
+def by_sign(positive, negative):
+    """Make a penalty: what becomes of positive and of negative logits, each (logits, penalty) -> logits."""
+
+    def answer(logits, seen, penalty):
+        z = logits.gather(1, seen)
+        return logits.scatter(1, seen, torch.where(z > 0, positive(z, penalty), negative(z, penalty)))
+
+    return answer
 
 
-def text_of(answer, pieces):
-    """Return an answer as one text with a bar between the strings, so that the first difference is shown."""
-    told = answer(pieces)
-    return "|".join(told) if all(isinstance(part, str) for part in told) else told
+@exercise("09.5", penalised, points=3, kind="repair", gradients=False)
+def repetition(e):
+    """Logits of both signs, tokens that stand twice, one penalty that does nothing, and one that rewards."""
+    e.case("random rows", 3 * e.randn(3, 9), e.randint(9, 3, 5), 1.7)
+    e.case("all below zero", -3 - e.randn(2, 6).abs(), e.randint(6, 2, 4), 2.0, hint="a negative logit is multiplied.")
+    e.case("all above zero", 3 + e.randn(2, 6).abs(), e.randint(6, 2, 4), 1.3)
+    e.case(
+        "the same token again and again", 2 * e.randn(1, 5), torch.tensor([[2, 2, 2, 4]]), 3.0, hint="once is enough."
+    )
+    e.case("penalty 1", e.randn(2, 7), e.randint(7, 2, 3), 1.0, hint="a penalty of 1 changes nothing.")
+    e.case("below 1: a reward", 2 * e.randn(2, 7), e.randint(7, 2, 3), 0.5)
+    divide, multiply = (lambda z, p: z / p), (lambda z, p: z * p)
+    for hint, wrong in {
+        "still divided, whatever the sign: a negative logit is multiplied.": by_sign(divide, divide),
+        "multiplied, whatever the sign: a positive logit is divided.": by_sign(multiply, multiply),
+        "the signs are crossed: positive logits are divided, negative ones multiplied.": by_sign(multiply, divide),
+        "negative logits stay as they are: multiply them.": by_sign(divide, lambda z, p: z),
+        "positive logits stay as they are: divide them.": by_sign(lambda z, p: z, multiply),
+        "the penalty is subtracted: here it divides and multiplies.": by_sign(*[lambda z, p: z - p] * 2),
+        "used tokens are forbidden: they only get less likely.": by_sign(*[lambda z, p: z - torch.inf] * 2),
+        "all tokens are penalised: only those in `seen`.": lambda z, s, p: torch.where(z > 0, z / p, z * p),
+        "a token that stands twice is penalised twice: once.": _each_time,
+        "only the last token counts: all that stand in `seen`.": lambda z, s, p: penalised(z, s[:, -1:], p),
+        "the rows share what was seen: each has its own text.": lambda z, s, p: penalised(
+            z, s.reshape(1, -1).expand(len(s), -1), p
+        ),
+        "the logits were changed in place: make a new tensor.": lambda z, s, p: z.copy_(penalised(z, s, p)),
+        "chances come back: return logits.": lambda z, s, p: penalised(z, s, p).softmax(-1),
+    }.items():
+        e.mistake(hint, wrong)
 
 
-@exercise("09.5", stream, points=3, gradients=False, call=text_of)
-def characters(e):
-    """Characters of one to four bytes, cut at all places."""
-    e.case("plain letters", cut("One day", 3, 1, 2))
-    e.case("a letter of two bytes in two pieces", cut("Größe", 1, 2, 1), hint="a half letter waits for its other half.")
-    e.case("byte by byte", cut("한 🌍!", *[1] * 9))
-    e.case("several pieces wait", cut("ab🌍cd", 3, 1, 1, 1, 1))
-    e.case("a byte that is no character", [b"a", b"\xff", b"b"], hint="the replacement character comes at once.")
-    e.case("an empty piece between two halves", [b"\xc3", b"", b"\xb6"])
-    e.case("the text ends in a half", cut("so🌍", 3, 1), hint="what never becomes whole is not printed.")
-    e.mistake("each piece is decoded alone: halves are lost.", lambda p: [x.decode(errors="replace") for x in p])
-    e.mistake("half characters are thrown away: keep the bytes.", lambda p: [x.decode(errors="ignore") for x in p])
-    e.mistake("each time the whole text so far comes: only what is new.", _so_far)
-    e.mistake("there is a new decoder for each piece: make one, before the loop.", _new_each)
-    e.mistake("half of a character is shown as \\ufffd first: wait.", difference)
-    e.mistake("an invalid byte stops it: errors='replace'.", strict)
-    e.mistake("an invalid byte is left out: errors='replace' puts \\ufffd there.", _ignoring)
-    e.mistake("each byte is taken for a character: latin-1 is not UTF-8.", lambda p: [x.decode("latin-1") for x in p])
-    e.mistake("empty strings are left out: one for each token.", lambda p: [x for x in stream(p) if x])
-
-
-def _so_far(pieces):
-    return [b"".join(pieces[: i + 1]).decode("utf-8", errors="ignore") for i in range(len(pieces))]
-
-
-def _new_each(pieces):
-    return [codecs.getincrementaldecoder("utf-8")(errors="replace").decode(piece) for piece in pieces]
-
-
-def _ignoring(pieces):
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")
-    return [decoder.decode(piece) for piece in pieces]
+def _each_time(logits, seen, penalty):
+    for t in range(seen.shape[1]):
+        logits = penalised(logits, seen[:, t : t + 1], penalty)
+    return logits

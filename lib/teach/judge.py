@@ -7,7 +7,7 @@ import torch
 
 from lib.teach.limits import Limit, TooLong, error_in_words
 from lib.teach.observe import floating, observe, strided, tensors_in
-from lib.teach.verdict import Problem, Verdict, compare, kind
+from lib.teach.verdict import TOLERANCE, Problem, Verdict, compare, kind
 
 IN_PLACE = "something works in place (`+=`, `x[...] = ...`, a method that ends in `_`): make a new tensor."
 NO_GRADIENT = "something cut it off: `.detach()`, `.data`, `.item()`, `torch.no_grad()`, or a new `torch.tensor(...)`."
@@ -124,7 +124,9 @@ def differ(seen, expected, tolerance):
     if expected.gradients and not seen.gradients:
         return Problem("the numbers are right, but no gradient flows back", NO_GRADIENT), math.inf
     for name, gradient in (expected.gradients or {}).items():
-        problem, difference = compare(seen.gradients[name], gradient, tolerance and 10 * tolerance)
+        # Ten times what the numbers may differ by: a gradient goes through twice as many sums, in another order.
+        allowed = 10 * (tolerance or TOLERANCE.get(gradient.dtype, 0.0))
+        problem, difference = compare(seen.gradients[name], gradient, allowed)
         if problem:
             cut = not seen.gradients[name].any()
             return Problem(f"{name}: {problem.words}", NO_GRADIENT if cut else ""), difference

@@ -12,6 +12,7 @@ The notebooks that this file makes are not executed; `lib.teach.build` does that
 import ast
 import hashlib
 import json
+import os
 import re
 import textwrap
 
@@ -152,6 +153,13 @@ def fingerprint(nb):
     """Return a hash of what a person reads and runs in the notebook: its cells' ids, texts and tags, not outputs."""
     cells = [[c.get("id"), c.cell_type, c.source, c.metadata.get("tags", [])] for c in nb.cells]
     return hashlib.sha256(json.dumps([VERSION, cells]).encode()).hexdigest()
+
+
+def write_text(file, text):
+    """Write a text beside its place, then move it there: a reader sees the old one or the new one, never half."""
+    beside = file.with_name(f".{file.name}.new")
+    beside.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(beside, file)
 
 
 def compare(stub_nb, solved_nb):

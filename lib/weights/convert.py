@@ -1,7 +1,21 @@
 """Carry weights between our models and Hugging Face's Llama, both ways, and say what is left over."""
 
+import re
+
+import torch
+
 from lib.models.llama import Llama, LlamaConfig
-from lib.weights.names import HUGGING_FACE_LLAMA
+from lib.weights.names import HUGGING_FACE_LLAMA, HUGGING_FACE_UNUSED
+
+CONFIG_NEEDS = (
+    "vocab_size",
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "rms_norm_eps",
+)
 
 
 def expand(table, n_layers):
@@ -56,7 +70,11 @@ def to_hugging_face(model):
 
 
 def from_hugging_face(config, tensors):
-    """Build our Llama from transformers' config (a dict) and tensors. The opposite of `to_hugging_face`."""
+    """Build our Llama, in float32, from transformers' config (a dict) and tensors. The opposite of `to_hugging_face`.
+
+    It reads LLaMA, TinyLlama, LiteLlama, SmolLM2, Mistral. Raises ValueError for a config of another design.
+    """
+    _refuse_other_llamas(config)
     ours = LlamaConfig(
         vocab_size=config["vocab_size"],
         n_layers=config["num_hidden_layers"],
@@ -71,12 +89,49 @@ def from_hugging_face(config, tensors):
         tied=bool(config.get("tie_word_embeddings")),
         window=config.get("sliding_window"),
     )
-    model = Llama(ours)
-    names = {theirs: ours for ours, theirs in expand(HUGGING_FACE_LLAMA, ours.n_layers).items()}
-    if ours.tied:
+    tensors = {name: tensor for name, tensor in tensors.items() if not re.fullmatch(HUGGING_FACE_UNUSED, name)}
+    names = expand(HUGGING_FACE_LLAMA, ours.n_layers)
+    if ours.tied and "model.embed_tokens.weight" in tensors:
         tensors = {"lm_head.weight": tensors["model.embed_tokens.weight"], **tensors}
-    model.load_state_dict(rename(tensors, names))
+    return filled(Llama, ours, tensors, names)
+
+
+def filled(make, config, tensors, names):
+    """Return make(config) with the tensors in it, in float32; names: {our name: theirs}.
+
+    All is checked before anything is filled: a tensor that is missing, left over or of another shape is named in a
+    ValueError. No memory is taken for weights that would be overwritten.
+    """
+    renamed = rename(tensors, {theirs: ours for ours, theirs in names.items()})
+    with torch.device("meta"):
+        model = make(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    wrong = [
+        f"{names[name]} is {tuple(renamed[name].shape)}, expected {shape}"
+        for name, shape in expected.items()
+        if tuple(renamed[name].shape) != shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(f"wrong shapes: {'; '.join(wrong[:3])}{more}: is the config that of this file?")
+    copies = {name: tensor.detach().to(torch.float32, copy=True) for name, tensor in renamed.items()}
+    model.load_state_dict(copies, assign=True)
+    if config.tied:
+        model.head.weight = model.embed.weight
     return model
+
+
+def _refuse_other_llamas(config):
+    """Raise ValueError for what transformers' Llama can be told to be, and ours can't: with biases, another gate."""
+    family = config.get("model_type", "llama")
+    if family not in ("llama", "mistral"):
+        raise ValueError(f"config.json is of model type {family!r}: this reads llama and mistral")
+    missing = [name for name in CONFIG_NEEDS if name not in config]
+    if missing:
+        raise ValueError(f"config.json does not say {', '.join(missing)}: is it that of a Llama?")
+    for name, only in (("attention_bias", False), ("mlp_bias", False), ("hidden_act", "silu")):
+        if config.get(name, only) != only:
+            raise ValueError(f"{name} is {config[name]!r}, but our Llama knows {only!r} alone")
 
 
 def _theta(config):

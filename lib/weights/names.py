@@ -18,6 +18,46 @@ HUGGING_FACE_LLAMA = {
     "head.weight": "lm_head.weight",
 }
 
+# OpenELM's files on Hugging Face. The embedding is the head, too, so there is no head unless a config unties them.
+HUGGING_FACE_OPENELM = {
+    "embed.weight": "transformer.token_embeddings.weight",
+    "blocks.{i}.norm_time.weight": "transformer.layers.{i}.attn_norm.weight",
+    "blocks.{i}.mix_time.norm_query.weight": "transformer.layers.{i}.attn.q_norm.weight",
+    "blocks.{i}.mix_time.norm_key.weight": "transformer.layers.{i}.attn.k_norm.weight",
+    "blocks.{i}.mix_time.output.weight": "transformer.layers.{i}.attn.out_proj.weight",
+    "blocks.{i}.norm_channels.weight": "transformer.layers.{i}.ffn_norm.weight",
+    "blocks.{i}.mix_channels.down.weight": "transformer.layers.{i}.ffn.proj_2.weight",
+    "norm.weight": "transformer.norm.weight",
+    "head.weight": "lm_head.weight",
+}
+# Matrices that stand under each other in one of theirs, in this order: their name -> our names.
+OPENELM_FUSED = {
+    "transformer.layers.{i}.attn.qkv_proj.weight": tuple(
+        f"blocks.{{i}}.mix_time.{part}.weight" for part in ("query", "key", "value")
+    ),
+    "transformer.layers.{i}.ffn.proj_1.weight": tuple(
+        f"blocks.{{i}}.mix_channels.{part}.weight" for part in ("gate", "up")
+    ),
+}
+# Older files carry the angles of RoPE, which everybody computes anew.
+HUGGING_FACE_UNUSED = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
+
+# llama.cpp's names. The rows of its query and key are in the interleaved order of RoPE.
+GGUF_LLAMA = {
+    "embed.weight": "token_embd.weight",
+    "blocks.{i}.norm_time.weight": "blk.{i}.attn_norm.weight",
+    "blocks.{i}.mix_time.query.weight": "blk.{i}.attn_q.weight",
+    "blocks.{i}.mix_time.key.weight": "blk.{i}.attn_k.weight",
+    "blocks.{i}.mix_time.value.weight": "blk.{i}.attn_v.weight",
+    "blocks.{i}.mix_time.output.weight": "blk.{i}.attn_output.weight",
+    "blocks.{i}.norm_channels.weight": "blk.{i}.ffn_norm.weight",
+    "blocks.{i}.mix_channels.gate.weight": "blk.{i}.ffn_gate.weight",
+    "blocks.{i}.mix_channels.up.weight": "blk.{i}.ffn_up.weight",
+    "blocks.{i}.mix_channels.down.weight": "blk.{i}.ffn_down.weight",
+    "norm.weight": "output_norm.weight",
+    "head.weight": "output.weight",
+}
+
 # RWKV-LM's .pth files. Its `att` mixes along time, its `ffn` along channels; ln0, after the embedding, is in block 0.
 _RWKV_ALL = {
     "embed.weight": "emb.weight",

@@ -5,7 +5,8 @@ import torch
 import transformers
 
 from lib.models.llama import Llama
-from lib.models.presets import PRESETS, preset
+from lib.models.presets import PRESETS, TINY_RWKV, preset
+from lib.models.rwkv import Rwkv
 from lib.models.skeleton import count_on_meta
 from lib.weights.convert import to_hugging_face
 
@@ -24,6 +25,16 @@ def test_transformers_counts_the_same(name):
         config, _ = to_hugging_face(Llama(preset(name).config))
         theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config))
     assert sum(weight.numel() for weight in theirs.parameters()) == preset(name).n_params
+
+
+@pytest.mark.parametrize("name", TINY_RWKV)
+def test_the_tiny_rwkvs_are_as_large_as_the_tiny_llama(name):
+    llama, entry = preset("tiny-llama").config, TINY_RWKV[name]
+    ours, theirs = count_on_meta(lambda: Rwkv(entry.config)), count_on_meta(lambda: Llama(llama))
+    assert abs(ours / theirs - 1) < 0.01
+    assert name == f"tiny-rwkv-{entry.config.generation}"
+    same = ("vocab_size", "n_layers", "d_model", "d_head", "tied")
+    assert all(getattr(entry.config, field) == getattr(llama, field) for field in same)
 
 
 def test_an_unknown_name_lists_those_there_are():

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from lib.models.llama import Llama, LlamaConfig
+from lib.models.openelm import OpenElm, OpenElmConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
 
 GROUPED = LlamaConfig(
     vocab_size=61, n_layers=3, d_model=40, n_heads=6, n_kv_heads=2, d_head=8, d_ff=52, context_length=37, norm_eps=1e-6
 )
+UNEVEN = OpenElmConfig(61, 40, 8, n_heads=(3, 4, 6), n_kv_heads=(1, 4, 2), d_ff=(20, 60, 44), context_length=37)
 RANKS = {4: (), 5: (), 6: (3, 7), 7: (3, 7, 5, 9)}
 
 
@@ -24,6 +26,7 @@ CASES = {
     "llama": lambda: Llama(GROUPED),
     "llama, tied, one key head": lambda: Llama(replace(GROUPED, tied=True, n_kv_heads=1)),
     "llama, window": lambda: Llama(replace(GROUPED, window=5)),
+    "openelm": lambda: OpenElm(UNEVEN),
     **{f"rwkv-{generation}": lambda generation=generation: rwkv(generation) for generation in RANKS},
 }
 

@@ -250,6 +250,8 @@ def test_a_fresh_model_starts_as_rwkv_lm_says(generation):
         shared = {"first_values": torch.zeros(1, 5, 128)}
         assert torch.equal(block(x, (None, None), shared)[0], x)
     assert model.embed.weight.abs().max() <= 1e-4
+    tied = Rwkv(replace(tiny(generation), tied=True))
+    assert 0.018 < tied.head.weight.std() < 0.022  # the head must pass gradients on
     singular = torch.linalg.svdvals(model.head.weight)
     assert torch.allclose(singular, torch.full_like(singular, 0.5 * math.sqrt(300 / 128)), atol=1e-5)
 

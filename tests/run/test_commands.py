@@ -13,7 +13,7 @@ from lib.run import train_command
 from lib.run.checkpoint import load_bundle
 from lib.run.commands import main
 from lib.text.batches import WindowBatches
-from tests.run.tiny import CONFIG
+from tests.run.tiny import CONFIG, tiny_rwkv
 
 
 @pytest.fixture
@@ -21,6 +21,9 @@ def quick(monkeypatch, tmp_path):
     """A smaller tiny-llama, fewer stories, and a folder of its own."""
     config = replace(CONFIG, vocab_size=300, context_length=700)
     monkeypatch.setitem(presets.PRESETS, "tiny-llama", presets.Preset(config, None, "a test's"))
+    for generation in (4, 5, 6, 7):
+        config = tiny_rwkv(generation, vocab_size=300).config
+        monkeypatch.setitem(presets.TINY_RWKV, f"tiny-rwkv-{generation}", presets.Preset(config, None, "a test's"))
     monkeypatch.setattr(train_command, "N_STORIES", 3)
     monkeypatch.setattr(train_command, "EVERY", 0.0)
     monkeypatch.setattr(train_command, "find_tokenizer", learnt := Learnt(train_command.find_tokenizer))
@@ -65,6 +68,25 @@ def test_train_saves_what_sample_tells(quick, tmp_path, capsys):
         assert main(["sample", str(folder), *options]) == 0
         stories.append(capsys.readouterr().out)
     assert stories[0] == stories[1] and stories[0].startswith("One day")
+
+
+@pytest.mark.parametrize("generation", [4, 5, 6, 7])
+def test_rwkv_trains_stops_goes_on_is_saved_and_tells(quick, generation, tmp_path, capsys):
+    arguments = ["train", "rwkv", "--generation", str(generation), "--recipe", "muon", *SMALL]
+    assert main([*arguments, "--steps", "4", "--half"]) == 0
+    assert "3 stories told" in capsys.readouterr().out
+    folder = tmp_path / "checkpoints" / f"rwkv-{generation}-tales"
+    model, _ = load_bundle(folder)
+    assert model.config.generation == generation and model.head.weight is model.embed.weight
+    record = json.loads((folder / "record.json").read_text())
+    assert record["parameters"] == sum(p.numel() for p in model.parameters())
+    assert main(["sample", str(folder), "--prompt", "One day", "--tokens", "9", "--seed", "3"]) == 0
+    assert capsys.readouterr().out.startswith("One day")
+
+
+def test_rwkv_is_generation_7_unless_another_is_asked_for(quick, tmp_path):
+    assert main(["train", "rwkv", "--steps", "2", *SMALL]) == 0
+    assert load_bundle(tmp_path / "checkpoints" / "rwkv-7-tales")[0].config.generation == 7
 
 
 def test_a_run_is_the_same_again(quick, tmp_path):
@@ -115,7 +137,10 @@ def test_long_documents_are_cut_into_windows(quick, tmp_path, capsys):
     [
         (["train", "llama", "--resume"], "no run is kept in .*run.pt: leave --resume out"),
         (["sample", "nowhere"], "no trained model in nowhere"),
-        (["bench", "speed"], "no benchmark 'speed': there is generate, tokenizers, train"),
+        (["train", "llama", "--generation", "5"], "llama has no --generation 5: leave it out, or train rwkv"),
+        (["train", "llama", "--preset", "tiny-rwkv-5"], "preset tiny-rwkv-5 is no llama: leave --preset out"),
+        (["train", "rwkv", "--generation", "4", "--preset", "tiny-rwkv-7"], "is no rwkv of generation 4"),
+        (["bench", "speed"], "no benchmark 'speed': there is generate, .*rwkv, tokenizers, train, wkv"),
     ],
 )
 def test_errors_are_sentences(quick, capsys, arguments, words):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from lib.run.optimizer import Optimizer, build_optimizers
 from lib.run.train import Recipe, fit, next_token_loss, schedule, train
 from lib.run.watch import uninterrupted
-from tests.run.tiny import counting, tiny_llama
+from tests.run.tiny import counting, tiny_llama, tiny_rwkv
 
 
 def weights(model):
@@ -47,6 +47,61 @@ def test_muon_has_the_matrices_in_the_blocks_and_adamw_the_rest():
     assert {id(p) for p in muon.param_groups[0]["params"]} == inside
     outside = [p for group in adamw.param_groups for p in group["params"]]
     assert {id(p) for p in outside} == {id(p) for p in model.parameters()} - inside
+
+
+GENERATIONS = pytest.mark.parametrize("generation", [4, 5, 6, 7])
+
+
+def is_large(name, weight):
+    """RWKV-LM's rule in words: of what has two axes, that which is called a weight."""
+    return weight.ndim == 2 and name.endswith(".weight")
+
+
+@GENERATIONS
+def test_of_rwkv_the_large_matrices_decay_and_the_decays_learn_at_twice_the_rate(generation):
+    model = tiny_rwkv(generation)
+    (adamw,) = build_optimizers(model, Recipe(steps=1, weight_decay=0.3, learning_rate=0.01))
+    learns = {id(p): (group["weight_decay"], group["lr"]) for group in adamw.param_groups for p in group["params"]}
+    assert len(learns) == sum(len(group["params"]) for group in adamw.param_groups) == len(list(model.parameters()))
+    for name, weight in model.named_parameters():
+        decay, rate = learns[id(weight)]
+        assert decay == (0.3 if is_large(name, weight) else 0.0), name
+        fast = name.endswith("mix_time.decay" + (".bias" if generation > 5 else ""))
+        multiple = 3 if name.endswith("time.bonus") and generation == 4 else 1 + fast
+        assert rate == pytest.approx(0.01 * multiple), name
+
+
+@GENERATIONS
+def test_of_rwkv_muon_has_the_large_matrices_in_the_blocks(generation):
+    model = tiny_rwkv(generation)
+    muon, adamw = build_optimizers(model, Recipe(steps=1, optimizer="muon"))
+    inside = {id(p) for name, p in model.blocks.named_parameters() if is_large(name, p)}
+    assert {id(p) for group in muon.param_groups for p in group["params"]} == inside and inside
+    outside = [id(p) for group in adamw.param_groups for p in group["params"]]
+    assert sorted(outside) == sorted({id(p) for p in model.parameters()} - inside)
+
+
+@GENERATIONS
+def test_the_rates_of_rwkv_follow_the_schedule_together(generation):
+    """What learns at twice the rate does so at every step: one AdamW step moves it by twice the others' distance."""
+    model = tiny_rwkv(generation)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = Optimizer(model, Recipe(steps=9, learning_rate=1e-3, weight_decay=0.0, clip=1e9))
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step(0.5)
+    moved = {name: (before[name] - p).abs().max().item() for name, p in model.named_parameters()}
+    decay = "blocks.1.mix_time.decay" + (".bias" if generation > 5 else "")
+    assert moved["blocks.1.mix_time.output.weight"] == pytest.approx(0.5e-3, rel=1e-3)
+    assert moved[decay] == pytest.approx(1e-3, rel=1e-2)
+
+
+@GENERATIONS
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_rwkv_learns(generation, optimizer):
+    recipe = Recipe(steps=60, warmup=10, learning_rate=0.02, optimizer=optimizer)
+    records = fit(tiny_rwkv(generation), counting(), recipe, dtype="float32")
+    assert records[0].loss > 3 and records[-1].loss < 0.7
 
 
 def test_a_torch_without_muon_is_named(monkeypatch):

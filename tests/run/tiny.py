@@ -3,11 +3,21 @@
 import torch
 
 from lib.models.llama import Llama, LlamaConfig
+from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.text.batches import WindowBatches
 
 CONFIG = LlamaConfig(
     vocab_size=29, n_layers=2, d_model=24, n_heads=4, n_kv_heads=2, d_head=6, d_ff=40, context_length=48
 )
+
+
+RANKS = {4: (), 5: (), 6: (3, 5), 7: (3, 5, 2, 7)}
+
+
+def tiny_rwkv(generation, seed=0, **changes):
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": 29, "n_layers": 2, "d_model": 24, "d_ff": 40, "d_head": 8, "ranks": RANKS[generation]}
+    return Rwkv(RwkvConfig(generation, **{**sizes, "tied": True, **changes}))
 
 
 def tiny_llama(seed=0, config=CONFIG):

@@ -1,0 +1,795 @@
+# %% [markdown]
+# # 16. Cheaper by ten, by a hundred, or not at all
+#
+# Eagle 7B was announced as "a linear transformer with 10-100x+ lower inference cost"
+# ([RWKV's blog, January 2024](https://blog.rwkv.com/p/eagle-7b-soaring-past-transformers)). Lower than what, of what, and at
+# which length? You count it and you measure it. Then you can say for which cost and from which length on it holds, and
+# where there is nothing in it.
+#
+# **You build** a fit with an error bar, a count of the bytes that a token moves, and a table that says from which length on
+# the claim holds.
+#
+# **You need** lessons 05, 06 and 13, and logarithms. **Time:** 60 minutes.
+
+# %% tags=["setup"]
+start("16")
+
+# %%
+import math
+import time
+from dataclasses import replace
+
+import torch
+
+from lib.layers import rwkv5
+from lib.layers.attention import attend, attend_fused
+from lib.models.llama import Llama, LlamaConfig
+from lib.models.presets import preset
+from lib.models.rwkv import Rwkv, RwkvConfig
+from lib.run import cost, energy
+from lib.run.measure import best_seconds
+from lib.teach import plots, plots_cost, widgets
+from lib.teach.check import check
+from lib.teach.memory import peak_bytes
+from lib.teach.predict import predict
+
+# %% [markdown]
+# ## The need
+#
+# So take the claim at its word. A LLaMA and an Eagle of one size, random weights, since the cost does not depend on what
+# they know. Both have read 100 tokens, and write one more.
+
+# %%
+guess = predict(
+    "16.a",
+    "Which of the two takes less time for one more token?",
+    ["LLaMA", "Eagle, by a little", "Eagle, by ten times"],
+)
+
+# %%
+shape = {"vocab_size": 2048, "n_layers": 4, "d_model": 256, "d_ff": 896}
+small = {
+    "LLaMA": Llama(LlamaConfig(**shape, n_heads=4, n_kv_heads=4, d_head=64, context_length=512)),
+    "Eagle": Rwkv(RwkvConfig(5, **shape)),
+}
+with torch.inference_mode():
+    states = {name: model(torch.randint(2048, (1, 100)))[1] for name, model in small.items()}
+    calls = {name: lambda name=name: small[name](torch.tensor([[7]]), states[name]) for name in small}
+    taken = best_seconds(calls, rounds=20, clock=time.process_time)
+for name, model in small.items():
+    n, ms = cost.n_parameters(model.config), 1000 * taken[name]
+    print(f"{name}: {n:,} parameters, {ms:.2f} ms for one more token")
+ratio = taken["LLaMA"] / taken["Eagle"]
+guess.reveal("LLaMA" if ratio < 1 else "Eagle, by a little" if ratio < 10 else "Eagle, by ten times")
+
+# %% [markdown]
+# Nothing like ten times. At this length there is nothing to save: both models pull one token through all of their
+# matrices, and that is nearly all that they do. What differs is what happens with the **past**, so you have to know how that
+# grows.
+#
+# (Times in this lesson are the processor's seconds, `time.process_time`, the shortest of several calls, without gradients.
+# They say little about a GPU. How they *grow* says more.)
+
+# %% [markdown]
+# ## By hand
+#
+# One head of N channels, one new token. Count every multiplication and every addition, with loops.
+
+
+# %% tags=["nbval-check-output"]
+def attention_operations(N, context):
+    """Operations of one query with `context` keys and values, by loops that only count."""
+    count = 0
+    for _key in range(context):
+        for _channel in range(N):
+            count += 2  # the score: multiply, add
+        count += 6  # the softmax: scale, maximum, subtract, exp, sum, divide
+        for _channel in range(N):
+            count += 2  # the value, times its share, added up
+    return count
+
+
+def state_operations(N, context):
+    """Operations of one step of Eagle's memory; the context is not asked for."""
+    count = 0
+    for _number in range(N * N):
+        count += 2  # the answer: multiply, add
+        count += 5  # k v, times the bonus, added to S; S times its decay, plus k v
+    return count
+
+
+for context in (10, 100, 1000):
+    counts = attention_operations(64, context), state_operations(64, context)
+    print("{:5} tokens before: attention {:7,}, state {:7,}".format(context, *counts))
+
+# %% [markdown]
+# That is the whole story in three lines. Attention's work grows with every token. The state's does not, and it is not
+# small: as much as attention over a hundred tokens.
+#
+# ## The counts
+#
+# For each layer, $C$ channels in heads of $N$, after $n$ tokens, for the next one:
+#
+# | | weights | the past, products | the past, other work | kept |
+# |---|---|---|---|---|
+# | attention | 2 for each | $4\,C\,n$ | $6\,n$ a head | $2\,C\,n$ numbers |
+# | Eagle | 2 for each | $2\,C N$ | $5\,C N$ | $C N$ numbers |
+#
+# (With fewer key heads than query heads, lesson 05, attention *keeps* less. It does not compute less.) A text of $T$ tokens is
+# read with $n = 1, 2, \dots, T$: about $2\,C\,T^2$ for attention, a multiple of $T$ for Eagle. **Quadratic** and **linear**
+# are statements about exponents: cost $= c\,T^p$, with $p = 2$ or $p = 1$. Can you see $p$ in a measurement? Take logarithms:
+#
+# $$\log \mathrm{cost} = \log c + p \log T$$
+#
+# On logarithmic axes a power law is a straight line, and $p$ is its slope.
+
+# %% [markdown]
+# ## Build it: an exponent with its error
+#
+# **Exercise 16.1** · implement · ●●○ · 15 min · 4 points · teaches least squares, and to distrust a slope · needs the formula
+#
+# Write `fit_power`: the exponent $p$ and its standard error. With $d_x$ and $d_y$ the logarithms less their means,
+#
+# $$p = \frac{\sum d_x d_y}{\sum d_x^2} \qquad \mathrm{error} = \sqrt{\frac{\sum (d_y - p\,d_x)^2}{(n - 2) \sum d_x^2}}$$
+#
+# $n$ points; $n - 2$, since two numbers, slope and height, were taken from the same points. The error says how far $p$ would
+# wander if you measured again.
+#
+# <details><summary>Hint 1: the logarithms</summary>
+#
+# `[math.log(value) for value in x]`, then subtract the mean, `sum(...) / n`, from each.
+#
+# </details>
+# <details><summary>Hint 2: the sums</summary>
+#
+# `sum(a * b for a, b in zip(dx, dy))`. Or make tensors: `torch.tensor(x, dtype=torch.float64).log()`, and `.tolist()` or
+# `.item()` at the end.
+#
+# </details>
+
+
+# %% tags=["exercise:16.1", "builds:lib.run.measure.fit_power"]
+def fit_power(x, y):
+    """Two lists of positive numbers -> (exponent, standard error) of y = c x^p."""
+    ### BEGIN SOLUTION
+    n, log_x, log_y = len(x), [math.log(value) for value in x], [math.log(value) for value in y]
+    dx = [value - sum(log_x) / n for value in log_x]
+    dy = [value - sum(log_y) / n for value in log_y]
+    spread = sum(a * a for a in dx)
+    p = sum(a * b for a, b in zip(dx, dy)) / spread
+    left = sum((b - p * a) ** 2 for a, b in zip(dx, dy))
+    return p, math.sqrt(left / (n - 2) / spread)
+    ### END SOLUTION
+
+
+# %% tags=["check:16.1"]
+fit_power = check("16.1", fit_power)
+
+# %% [markdown] tags=["solution:16.1"]
+
+# %% [markdown]
+# ## Measure: reading a text
+#
+# Four ways to mix a text of T tokens, two heads of 64. *Naive* attention makes the T x T matrix; *fused* is torch's kernel,
+# which never holds it (lesson 06). *Recurrent* is Eagle's formula token by token; *chunked* does 64 tokens at a time with
+# matrix products (lesson 13), in pieces of 512 tokens that hand on the state, so that all stays in the processor's fast
+# memory. A recurrence may read a text in any pieces.
+
+# %%
+guess = predict(
+    "16.b",
+    "Twice the text. Fused attention holds no matrix. Its time grows ...",
+    ["2 times", "about 4 times", "about 8 times"],
+)
+
+# %%
+H, N = 2, 64
+log_decay, bonus = -torch.rand(H, 1, N) / 2, torch.randn(H, N)
+LENGTHS = {
+    "attention, naive": (2048, 2560, 3072, 4096),
+    "attention, fused": (2048, 4096, 8192, 16384),
+    "RWKV, recurrent": (512, 1024, 2048, 4096),
+    "RWKV, chunked": (2048, 4096, 8192, 16384),
+}
+
+
+def in_pieces(q, k, v):
+    """Eagle's memory in its chunked form, 512 tokens at a time."""
+    S, outputs = None, []
+    for piece in zip(*(z.split(512, dim=2) for z in (q, k, v))):
+        y, S = rwkv5.wkv_chunked(*piece, log_decay, bonus, S)
+        outputs.append(y)
+    return torch.cat(outputs, dim=2)
+
+
+# %%
+def ways(T):
+    """The four ways as functions without arguments, on random heads of T tokens."""
+    q, k, v = torch.randn(3, 1, H, T, N).unbind(0)
+    return {
+        "attention, naive": lambda: attend(q, k, v),
+        "attention, fused": lambda: attend_fused(q, k, v),
+        "RWKV, recurrent": lambda: rwkv5.wkv(q, k, v, log_decay, bonus),
+        "RWKV, chunked": lambda: in_pieces(q, k, v),
+    }
+
+
+# %%
+seconds = {name: [] for name in LENGTHS}
+with torch.inference_mode():
+    for T in sorted({T for lengths in LENGTHS.values() for T in lengths}):
+        for name, call in ways(T).items():
+            if T in LENGTHS[name]:
+                seconds[name].append(best_seconds({name: call}, rounds=6, clock=time.process_time)[name])
+fits = {name: fit_power(LENGTHS[name], seconds[name]) for name in LENGTHS}
+fused = seconds["attention, fused"]
+doubling = (fused[-1] / fused[0]) ** (1 / 3)  # three doublings from the first length to the last
+answer = {1: "2 times", 2: "about 4 times", 3: "about 8 times"}[round(math.log2(doubling))]
+guess.reveal(answer, "It saves memory. Every query still meets every key before it.")
+plots_cost.growth(
+    {name: (LENGTHS[name], seconds[name]) for name in LENGTHS},
+    fits,
+    ylabel="seconds",
+    alt="Seconds against tokens, both axes logarithmic. Two steep lines for attention, naive above fused,"
+    " with slopes near 2, and two flatter ones for RWKV, recurrent above chunked, with slopes near 1.",
+)
+
+# %% [markdown]
+# Look at the slopes, not at the heights. Heights are about craft: the fused kernel is compiled, the recurrence pays Python
+# for each token, and between the two ways of RWKV lie a factor of ten and no difference in the mathematics. Slopes are about
+# the method.
+#
+# Do the fitted exponents agree with the counted ones? Count with `lib.run.cost`, which you will trust at the end of the
+# lesson, when it has been held against transformers.
+
+# %%
+# One layer of each kind, as wide as above.
+layer = cost.layers_of(LlamaConfig(1, 1, H * N, H, H, N, 1, 1))[0]
+eagle_layer = cost.layers_of(RwkvConfig(5, 1, 1, H * N, 1))[0]
+COUNTED = {
+    "attention, naive": lambda T: sum(layer.read(T, masked=True)),
+    "attention, fused": lambda T: sum(layer.read(T, masked=False)),
+    "RWKV, recurrent": lambda T: T * sum(eagle_layer.step(0)),
+    "RWKV, chunked": lambda T: sum(eagle_layer.read(T, masked=False)),
+}
+for name, count in COUNTED.items():
+    (p, error), (counted, _) = fits[name], fit_power(LENGTHS[name], [count(T) for T in LENGTHS[name]])
+    print(f"{name:17} measured {p:.2f} ± {error:.2f}, counted {counted:.2f}:", end=" ")
+    print(f"{(p - counted) / error:+5.1f} errors away")
+assert fits["attention, naive"][0] > 1.6 and fits["RWKV, chunked"][0] < 1.4
+
+# %% [markdown]
+# Near, and not always within the error. The error knows only how much the points scatter around *a* line. It does not know
+# whether a line is the truth. A part of the work that grows more slowly bends the curve and pulls the slope down: fused
+# attention computes whole tiles along the diagonal, and their number grows like T. From 256 tokens on it gives 1.6 or 1.7 on
+# the author's machine. Tensors that outgrow the fast memory on the way pull the slope up: naive attention from 512 tokens on
+# gives 2.6 there. So each way was fitted where it is long at work, and stays in one kind of memory. **An exponent belongs to a
+# range of lengths.**
+
+# %% [markdown]
+# ## Measure: memory
+#
+# The same four, and the most bytes that they hold at one time.
+
+# %%
+peaks = {name: [] for name in LENGTHS}
+with torch.inference_mode():
+    for T in (512, 1024, 2048, 4096):
+        for name, call in ways(T).items():
+            peaks[name].append(peak_bytes(call))
+memory_fits = {name: fit_power((512, 1024, 2048, 4096), values) for name, values in peaks.items()}
+for name, values in peaks.items():
+    p, error = memory_fits[name]
+    print(f"{name:17} {values[-1] / 2**20:6.1f} MiB for 4,096 tokens, exponent {p:.2f} ± {error:.2f}")
+assert memory_fits["attention, naive"][0] > 1.8 > 1.2 > memory_fits["attention, fused"][0]
+
+# %% [markdown]
+# Here *fused* stands with RWKV: exponent 1, for what must be held is the result. (In pieces it is less than 1: most of it
+# is one piece's work, which does not grow, and the result is small beside it.) In memory, quadratic attention is history.
+# Whoever compares a new model with the naive form beats an opponent that nobody uses.
+#
+# ## Measure: writing a text
+#
+# Now one token at a time. Attention has its cache, RWKV its state. Cost of **one** more token after $n$:
+
+# %%
+guess = predict(
+    "16.c",
+    "The next token with the KV cache, after n tokens. The exponent in n is ...",
+    ["0: it reads one token", "about 1", "about 2"],
+)
+
+# %%
+CONTEXTS, steps = (4096, 6144, 8192, 12288, 16384), {"KV cache (attention)": [], "state (RWKV)": []}
+new, S = torch.randn(1, H, 1, N), torch.randn(1, H, N, N)
+with torch.inference_mode():
+    for n in CONTEXTS:
+        keys, values = torch.randn(2, 1, H, n, N).unbind(0)
+        calls = {
+            "KV cache (attention)": lambda: [attend_fused(new, keys, values) for _ in range(20)],
+            "state (RWKV)": lambda: [rwkv5.wkv(new, new, new, log_decay, bonus, S) for _ in range(20)],
+        }
+        for name, call in calls.items():
+            steps[name].append(1e6 / 20 * best_seconds({name: call}, 40, time.process_time)[name])
+step_fits = {name: fit_power(CONTEXTS, times) for name, times in steps.items()}
+plots_cost.growth(
+    {name: (CONTEXTS, times) for name, times in steps.items()},
+    step_fits,
+    xlabel="tokens before",
+    ylabel="microseconds",
+    alt="Microseconds for one more token against the tokens before, logarithmic axes. The line of the KV"
+    " cache rises with a slope near 1, the line of the state is flat.",
+)
+guess.reveal("about 1" if 0.5 < step_fits["KV cache (attention)"][0] < 1.5 else "0: it reads one token")
+
+# %% [markdown]
+# Flat for ever, and a line that rises: one token costs $n$, so $T$ tokens cost $T^2$, cache or not. (Without the cache it is
+# $T^3$ for attention: lesson 09.)
+#
+# All of this was timed one way after the other. In turns, the growing cache pushes the state out of the processor's fast
+# memory, and the flat line rises, to an exponent of 0.1 on the machine of the author. A benchmark measures its own habits,
+# too.
+#
+# Where do the lines cross? Below the crossing the state is the dearer one, on this machine, in this form.
+
+
+# %%
+def crossing(first, second, of):
+    """The x where two fitted power laws meet: `of` maps a name to its (lengths, costs)."""
+    (x1, y1), (x2, y2) = of(first), of(second)
+    p1, p2 = fit_power(x1, y1)[0], fit_power(x2, y2)[0]
+    height1, height2 = math.log(y1[-1] / x1[-1] ** p1), math.log(y2[-1] / x2[-1] ** p2)
+    return math.exp((height2 - height1) / (p1 - p2))
+
+
+writing = crossing("KV cache (attention)", "state (RWKV)", lambda name: (CONTEXTS, steps[name]))
+reading = crossing("attention, fused", "RWKV, chunked", lambda name: (LENGTHS[name], seconds[name]))
+by_count = next(n for n in range(1, 10**5) if sum(layer.step(n)) > sum(eagle_layer.step(n)))
+print(f"writing: the state is cheaper from {writing:7,.0f} tokens as measured, from {by_count} as counted")
+dearer = (T for T in range(64, 10**5, 64) if COUNTED["attention, fused"](T) > COUNTED["RWKV, chunked"](T))
+print(f"reading: chunks are cheaper from {reading:9,.0f} tokens as measured, from {next(dearer)} as counted")
+
+# %% [markdown]
+# The counted crossings lie near a hundred and a few hundred tokens, the measured ones further out: attention runs as one
+# compiled call, our recurrence as a dozen calls from Python. A compiled kernel for RWKV moves the crossing towards the
+# count. (The fused call of one token on a CPU is also very good at reading memory in order.)
+#
+# ## Real sizes
+#
+# Now for the models of the claim. Nobody needs to load them: costs follow from the configs.
+
+# %% tags=["nbval-check-output"]
+MODELS = {
+    "LLaMA-7B": preset("llama-7b").config,
+    "Mistral-7B": preset("mistral-7b-v0.1").config,
+    "TinyLlama": preset("tinyllama-1.1b").config,
+    "Eagle 7B": preset("eagle-7b").config,
+}
+print("             parameters (billion)                         past of one text (MiB) after")
+print("             embed  time  channels  head    all       1 token    2,048   32,768  1,000,000")
+for name, config in MODELS.items():
+    parts = cost.parameters(config)
+    shown = [parts[part] / 1e9 for part in ("embedding", "time mixers", "channel mixers", "head")]
+    past = [cost.state_bytes(config, n) / 2**20 for n in (1, 2048, 32768, 10**6)]
+    shown.append(sum(parts.values()) / 1e9)
+    print("{:11} {:6.2f}{:6.2f}{:10.2f}{:6.2f}{:7.2f} ".format(name, *shown), end="")
+    print("{:13.2f}{:9.0f}{:9.0f}{:11,.0f}".format(*past))
+
+# %% [markdown]
+# Two bytes a number, but for Eagle's memory: it adds up over the whole text, so it is kept in float32. Mistral sees a window
+# of 4,096 tokens, and its cache stops there. TinyLlama has 4 key heads for 32 queries (lesson 05).
+
+# %%
+guess = predict(
+    "16.d",
+    "Eagle's whole memory is as large as LLaMA-7B's cache of how many tokens?",
+    ["65", "650", "6,500"],
+)
+
+# %% tags=["nbval-check-output"]
+seven, eagle = MODELS["LLaMA-7B"], MODELS["Eagle 7B"]
+tokens = cost.state_bytes(eagle, 1) / cost.state_bytes(seven, 1)
+sizes = cost.state_bytes(eagle, 1), cost.state_bytes(seven, 1)
+print("{:,} bytes against {:,} a token: {:.1f} tokens".format(*sizes, tokens))
+guess.reveal(f"{tokens:.0f}", "After 650 its cache is ten times as large, after 6,500 a hundred times.")
+
+# %% [markdown]
+# So the claim holds, for **the memory of the past**, against full attention, from 650 and from 6,500 tokens on. But memory of
+# the past is not the cost of inference. Count what a token takes: FLOPs, and bytes that move. Bytes first, since they take
+# the time when few texts are written at once: each matrix must come from memory for two operations a weight.
+#
+# **Exercise 16.2** · implement · ●●○ · 15 min · 4 points · teaches what a written token moves · needs the table above
+#
+# `batch` texts are written side by side, a token each at every step. Count the bytes that move, **for each token written**:
+#
+# - the weights, two bytes each, are read once for all texts. The embedding table is not read, but for a row, which you leave
+#   out; where `config.tied` is true the head reads it after all;
+# - each text's past is read: `cost.state_bytes(config, context)` are the bytes of one text;
+# - the new is written: one token's keys and values, or, where the config has a `generation`, the whole state.
+#
+# <details><summary>Hint 1: the weights</summary>
+#
+# `cost.n_parameters(config)` counts all; the table has `config.vocab_size * config.d_model`.
+#
+# </details>
+# <details><summary>Hint 2: what is shared</summary>
+#
+# The weights' bytes are divided by `batch`. A text's past is that text's alone.
+#
+# </details>
+# <details><summary>Hint 3: what is written</summary>
+#
+# `cost.state_bytes(config, 1)` is one token's keys and values. For RWKV it is the whole state, for any context.
+#
+# </details>
+
+
+# %% tags=["exercise:16.2"]
+def bytes_per_token(config, context, batch=1):
+    """Return the bytes that move for each token written, `batch` texts at a time, all of `context` tokens."""
+    ### BEGIN SOLUTION
+    weights = cost.n_parameters(config) - (0 if config.tied else config.vocab_size * config.d_model)
+    return 2 * weights / batch + cost.state_bytes(config, context) + cost.state_bytes(config, 1)
+    ### END SOLUTION
+
+
+# %% tags=["check:16.2"]
+bytes_per_token = check("16.2", bytes_per_token)
+assert math.isclose(bytes_per_token(seven, 999, 4), cost.bytes_per_token(seven, 999, 4), rel_tol=1e-4)
+
+# %% [markdown] tags=["solution:16.2"]
+
+# %% [markdown]
+# Now the figure that the claim never shows: how many times as much LLaMA-7B needs for a token, against the length of the text.
+
+# %%
+guess = predict(
+    "16.e",
+    "One text. From which length on does LLaMA-7B's next token take ten times Eagle's FLOPs?",
+    ["2,500 tokens", "25,000 tokens", "250,000 tokens"],
+)
+
+# %%
+RATIOS = {
+    "FLOPs": lambda c, n: cost.decode_flops(c, n).total / cost.decode_flops(eagle, n).total,
+    "bytes, 1 text": lambda c, n: bytes_per_token(c, n) / bytes_per_token(eagle, n),
+    "bytes, 64 texts": lambda c, n: bytes_per_token(c, n, 64) / bytes_per_token(eagle, n, 64),
+    "memory of the past": lambda c, n: cost.state_bytes(c, n) / cost.state_bytes(eagle, n),
+}
+lengths = [round(2 ** (k / 2)) for k in range(10, 41)]
+plots.curves(
+    {name: (lengths, [ratio(seven, n) for n in lengths]) for name, ratio in RATIOS.items()},
+    floors={"10 times": 10, "100 times": 100, "equal": 1},
+    xlabel="tokens before",
+    ylabel="LLaMA-7B's need, in Eagle 7Bs",
+    xlog=True,
+    ylog=True,
+    ylim=(0.3, 30_000),
+    alt="Ratios of LLaMA-7B to Eagle 7B against tokens before, logarithmic axes, with lines at 1, 10 and 100:"
+    " memory of the past crosses 10 at 650 tokens; bytes with 64 texts at 5,000; FLOPs, and bytes with one"
+    " text, lie on each other, stay near 1 up to some thousands of tokens and cross 10 at 250,000.",
+)
+
+
+# %%
+def first_length(ratio, factor):
+    """The first length at which ratio(n), which never falls, reaches the factor; None if it never does."""
+    low, high = 1, 2**40
+    if ratio(high) < factor:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if ratio(middle) >= factor else (middle + 1, high)
+    return low
+
+
+opponents = {"LLaMA-7B": seven, "Mistral-7B": MODELS["Mistral-7B"]}
+opponents["Mistral, no window"] = replace(MODELS["Mistral-7B"], window=None)
+found = {}
+for opponent, config in opponents.items():
+    print(f"Eagle 7B against {opponent}, cheaper from:".ljust(52), "  equal  10 times 100 times")
+    for name, ratio in RATIOS.items():
+        found[opponent, name] = [first_length(lambda n: ratio(config, n), factor) for factor in (1, 10, 100)]
+        print(f"{name:>47}", *(f"{'never' if n is None else f'{n:,}':>10}" for n in found[opponent, name]))
+tenth = found["LLaMA-7B", "FLOPs"][1]
+near = min((2500, 25_000, 250_000), key=lambda n: abs(math.log(n / tenth)))
+guess.reveal(f"{near:,} tokens", f"{tenth:,}, to be exact.")
+
+# %% [markdown]
+# **Does the claim hold?** Read the table by its rows.
+#
+# - *FLOPs*: at the 2,048 tokens that LLaMA was trained for, there is no difference at all. Ten times begins at a quarter of a
+#   million tokens, a hundred times at nearly three million. It is asymptotics, not anybody's use of a 7B model of 2024.
+# - *Bytes, one text*: the same, since the weights are nearly all that moves.
+# - *Bytes, many texts*: the weights are shared, the pasts are not. Ten times from about 5,000 tokens on, a hundred from
+#   56,000. A server with long texts: here the claim is about something real.
+# - *Memory of the past*: it holds, early.
+# - *Mistral*: eight key heads take away a factor of four, the window takes away the growth. Hundred times never, and ten
+#   times in memory alone.
+#
+# "Linear" promises a slope. What one pays is a height plus a slope, and the height is the weights, which are as many.
+# (The blog gives no lengths, no batch and no opponent.)
+#
+# **Exercise 16.3** · repair · ●●○ · 10 min · 3 points · teaches to compare under equal conditions · needs 16.2
+#
+# Someone's benchmark finds Eagle 180 times cheaper in FLOPs and 45 times in bytes, at **200 tokens**. Run it. The two
+# models do not run under the same conditions, in two ways. Repair it: FLOPs and bytes of one more token of each of `batch`
+# texts, every model with the memory that it has.
+#
+# <details><summary>Hint 1: FLOPs</summary>
+#
+# What has the other model to do with its 201 tokens? What would it have to do with its KV cache (`cost.decode_flops`)?
+#
+# </details>
+# <details><summary>Hint 2: bytes</summary>
+#
+# Who has company? Look at the last argument of `cost.bytes_per_token`.
+#
+# </details>
+
+
+# %% tags=["nbval-check-output"]
+def unfair(other, ours, context, batch):
+    """(FLOPs, bytes): how many times as much the other model needs for a token."""
+    flops = cost.prefill_flops(other, context + 1).total / cost.decode_flops(ours, context).total
+    n_bytes = cost.bytes_per_token(other, context) / cost.bytes_per_token(ours, context, batch)
+    return flops, n_bytes
+
+
+found_by_them = unfair(seven, eagle, 200, 64)
+print("after 200 tokens: {:.0f} times the FLOPs, {:.0f} times the bytes".format(*found_by_them))
+
+
+# %% tags=["exercise:16.3"]
+def fair(other, ours, context, batch):
+    """(FLOPs, bytes): how many times as much the other model needs for a token, under the same conditions."""
+    ### BEGIN SOLUTION
+    flops = cost.decode_flops(other, context).total / cost.decode_flops(ours, context).total
+    n_bytes = cost.bytes_per_token(other, context, batch) / cost.bytes_per_token(ours, context, batch)
+    return flops, n_bytes
+    ### END SOLUTION
+
+
+# %% tags=["check:16.3", "nbval-check-output"]
+fair = check("16.3", fair)
+found_by_you = fair(seven, eagle, 200, 64)
+print("after 200 tokens: {:.2f} times the FLOPs, {:.2f} times the bytes".format(*found_by_you))
+
+# %% [markdown] tags=["solution:16.3"]
+# Reading the whole text for every token is how a transformer writes *without* a cache, and nobody runs one so. The batch is
+# the finer trap: a server's figure for one side, a laptop's for the other.
+
+# %% [markdown]
+# ## What fits
+#
+# Memory decides before time does. Two older claims, in one cell: LLaMA-13B runs on a single V100 (arXiv 2302.13971; the card
+# had 16 GB at first, then 32), and LiteLlama-460M needs no more than 4 GB. A card's GB are $2^{30}$ bytes.
+
+# %% tags=["nbval-check-output"]
+for key, card, n, dtype in (
+    ("llama-13b", 32, 2048, "float16"),
+    ("llama-13b", 16, 2048, "float16"),
+    ("llama-13b", 16, 2048, "q8_0"),
+    ("litellama-460m", 4, 1024, "float32"),
+):
+    weights, past = (part / 2**30 for part in cost.memory_bytes(preset(key).config, n, dtype=dtype).values())
+    verdict = "fits" if weights + past <= card else "does not fit"
+    print(f"{key:14} {dtype:8} {weights:5.2f} GB, {n:,} tokens {past:4.2f} GB: {verdict} in {card} GB")
+    if dtype.startswith("float"):
+        train = cost.training_bytes(preset(key).config) / 2**30
+        print(f"{'':14} to train it: {train:6.2f} GB before the first activation")
+
+# %% [markdown]
+# Both hold, for use. With 16 GB LLaMA-13B fits only in 8 bits, and training is another matter: sixteen bytes a parameter.
+
+# %% [markdown]
+# ## Try it
+#
+# **Which model fits into 4, 16, 24 and 80 GB?** Begin with one text and make it long. Then make it many. Find a setting in
+# which Eagle fits into 24 GB and neither LLaMA-7B nor Mistral does, and one in which Mistral does as well.
+
+# %%
+CHOICES = {**MODELS, "LLaMA-13B": preset("llama-13b").config, "RWKV-7 2.9B": preset("rwkv-7-2.9b").config}
+
+
+def draw_fit(model, thousands, texts, bits):
+    """Shares of four cards' memory that weights and states take."""
+    config, dtype = CHOICES[model], {16: "float16", 8: "q8_0", 4: "q4_0"}[bits]
+    weights, past = cost.memory_bytes(config, 1024 * thousands, texts, dtype).values()
+    return plots_cost.draw_shares(weights, past, model, recurrent=hasattr(config, "generation"))
+
+
+widgets.explore(
+    draw_fit,
+    "Which model fits into 4, 16, 24 and 80 GB?",
+    model=list(CHOICES),
+    thousands=([2, 8, 32, 128, 1024], 8, "tokens of each text, in 1,024"),
+    texts=([1, 8, 64, 256], 1, "texts at a time"),
+    bits=([16, 8, 4], 16, "bits of a weight"),
+)
+
+# %% [markdown]
+# **Exercise 16.4** · implement · ●●○ · 15 min · 4 points · teaches where each kind of memory ends · needs the widget
+#
+# Turn the question around. Write `longest_context`: how many tokens may each of `batch` texts have, so that weights and
+# pasts stay within `room` bytes? 0 where not one token fits, and `None` where the texts may go on **for ever**. For whom is
+# that so? One of them is no RWKV.
+#
+# <details><summary>Hint 1: for ever</summary>
+#
+# Take a length that nobody will reach, `2**40`. If even then `cost.state_bytes(config, 2**40, batch)` fits beside the weights,
+# nothing grows any more.
+#
+# </details>
+# <details><summary>Hint 2: else</summary>
+#
+# `room - cost.weight_bytes(config)` bytes are left. A token takes `cost.state_bytes(config, 1, batch)`. Whole tokens: `//`.
+# The weights alone may be too large: `max(0, ...)`.
+#
+# </details>
+
+
+# %% tags=["exercise:16.4"]
+def longest_context(config, room, batch=1):
+    """Return the tokens that each of `batch` texts may have within `room` bytes; None: no end."""
+    ### BEGIN SOLUTION
+    left = room - cost.weight_bytes(config)
+    if cost.state_bytes(config, 2**40, batch) <= left:
+        return None
+    return max(0, left // cost.state_bytes(config, 1, batch))
+    ### END SOLUTION
+
+
+# %% tags=["check:16.4", "nbval-check-output"]
+longest_context = check("16.4", longest_context)
+print("longest texts in     24 GB: 1    32 texts    80 GB: 1   256 texts")
+for name, config in MODELS.items():
+    cases = ((24, 1), (24, 32), (80, 1), (80, 256))
+    ends = [longest_context(config, gb * 2**30, texts) for gb, texts in cases]
+    print(f"{name:18}", *(f"{'no end' if n is None else f'{n:,}':>11}" for n in ends))
+
+# %% [markdown] tags=["solution:16.4"]
+# RWKV that fits at all has no end, and neither has Mistral where its full window fits. "No end" is not "remembers all": a
+# window forgets at once what leaves it, and a state forgets by and by.
+
+# %% [markdown]
+# ## Energy
+#
+# The same page calls Eagle "the world's greenest 7B model (per token)". `lib.run.energy` has joules for a FLOP and for a byte,
+# each with a lower and an upper bound. They are estimates, five to seven times apart in the sum. What do they decide?
+
+# %%
+for each in (energy.PER_FLOP, energy.PER_BYTE):
+    print(f"{each.low * 1e12:.2f} to {each.high * 1e12:.2f} pJ. {each.source}.\n")
+print("joules a token     1 text, 2,048 tokens   1 text, 32,768      64 texts, 2,048     64 texts, 32,768")
+for name, config in MODELS.items():
+    cells = [energy.token_energy(config, n, batch) for batch in (1, 64) for n in (2048, 32768)]
+    print(f"{name:12}", *(f"{low:12.3f} to {high:5.2f}" for low, high in cells))
+
+# %% [markdown]
+# For one text of 2,048 tokens the three 7B models need the same, to 3 %: it takes energy to move the weights, and the weights
+# are as many. TinyLlama needs a seventh, for a seventh of the weights. With 64 texts the caches count, and of the three Eagle
+# needs least at both bounds: LLaMA-7B takes about three times as much at 2,048 tokens and some thirty times as much at
+# 32,768, Mistral one and a half to two times as much. "Greenest of its size" is a fair claim for a busy server, and an empty
+# one for a laptop. (And nobody has measured anything here. Watts are measured with a wattmeter.)
+
+# %% [markdown]
+# From which length on does Eagle take a tenth less, at the lower and at the upper bound?
+
+
+# %% tags=["nbval-check-output"]
+def saves(name, batch, bound):
+    """The first length at which Eagle takes a tenth less energy than another model, at one of the bounds."""
+
+    def spent(config, n):
+        return energy.token_energy(config, n, batch)[bound]
+
+    n = first_length(lambda n: spent(MODELS[name], n) / spent(eagle, n), 1 / 0.9)
+    return "never" if n is None else f"{n:,} tokens"
+
+
+for batch in (1, 64):
+    for name in ("LLaMA-7B", "Mistral-7B"):
+        bounds = saves(name, batch, 0), saves(name, batch, 1)
+        print("{:2} texts: a tenth less than {:10} from {:>12}, {:>12}".format(batch, name, *bounds))
+
+# %% [markdown]
+# ## What it costs
+#
+# You have seen where Eagle is cheaper, and the reason is one number: 34 million bytes, the cache of 65 tokens. LLaMA keeps
+# half a megabyte for every token and can look any of them up, word for word. Eagle must fit a book into the room of a
+# paragraph. What does not fit is gone, and no later layer brings it back. So "cheaper" and "forgets" are one fact with two
+# names, and a table of costs that lacks a column for recall is half a table. Lesson 17 measures that column.
+#
+# One way out is to mix. **Exercise 16.5** asks what that costs.
+#
+# **Exercise 16.5** · predict · ●●● · 10 min · 3 points · teaches the price of a little attention · needs 16.2
+#
+# Take Eagle 7B, and make 4 of its 32 layers attention with 8 key heads of 128, as Mistral has them, without a window, two bytes
+# a number. The other 28 keep their state. From which context on is this hybrid's memory of the past **ten times** Eagle's?
+# Compute it. (Such hybrids exist: [Jamba](https://arxiv.org/abs/2403.19887) has one attention layer in eight.)
+#
+# <details><summary>Hint 1</summary>
+#
+# 28/32 of Eagle's bytes stay, and do not grow. The 4 layers add 4 x 2 x 8 x 128 numbers a token.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# $\frac{28}{32} E + 16{,}384\, n = 10\, E$, with $E$ from `cost.state_bytes(eagle, 1)`.
+#
+# </details>
+
+# %% tags=["exercise:16.5"]
+### BEGIN SOLUTION
+whole = cost.state_bytes(eagle, 1)
+hybrid_tokens = (10 - 28 / 32) * whole / (4 * 2 * 8 * 128 * 2)
+### END SOLUTION
+
+# %% tags=["check:16.5", "nbval-check-output"]
+hybrid_tokens = check("16.5", hybrid_tokens)
+print(f"from {hybrid_tokens:,.0f} tokens on; LLaMA-7B: from {found['LLaMA-7B', 'memory of the past'][1]} on")
+
+# %% [markdown] tags=["solution:16.5"]
+# Some 30 times later than LLaMA-7B, and the four layers can look up any word of the text. The slope is back, though: at
+# a million tokens the hybrid keeps 16 GB.
+
+# %% [markdown]
+# ## In the wild
+#
+# Is `lib.run.cost` right? torch has a counter that watches the matrix products of any model while it runs, and its *meta*
+# device runs models without numbers. So let **transformers'** LLaMA-7B read 512 tokens, here and now, and compare.
+
+# %% tags=["nbval-check-output"]
+import transformers
+from torch.utils.flop_counter import FlopCounterMode
+
+for name in ("LLaMA-7B", "Mistral-7B", "TinyLlama"):
+    c = MODELS[name]
+    sizes = {"vocab_size": c.vocab_size, "hidden_size": c.d_model, "intermediate_size": c.d_ff}
+    heads = {"num_attention_heads": c.n_heads, "num_key_value_heads": c.n_kv_heads}
+    more = {"num_hidden_layers": c.n_layers, "attn_implementation": "eager"}
+    config = transformers.LlamaConfig(**sizes, **heads, **more)
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        transformers.LlamaForCausalLM(config)(torch.zeros(1, 512, dtype=torch.long))
+    theirs, ours = counter.get_total_flops(), cost.prefill_flops(c, 512, masked=True).products
+    print(f"{name:11} {theirs:,} FLOPs by torch's counter, {ours:,} by ours")
+    assert theirs == ours
+
+# %% [markdown]
+# To the last FLOP. (The naive form computes the upper triangle, too, and throws it away: `masked=True`.) What the counter
+# does not see is work that is no matrix product: the softmax, and five sevenths of the work on Eagle's state. A count by that
+# counter alone would make the memory of a recurrence look three times as cheap as it is.
+
+# %%
+flops = cost.decode_flops(eagle, 0)
+heaps = [heap / 1e9 for heap in flops]
+words = "Eagle 7B, a token, GFLOP: {:.2f} weights, {:.3f} products with the state, {:.3f} other work on it"
+print(words.format(*heaps))
+for name, config in MODELS.items():
+    step, rule = cost.training_flops(config, 2048).total / 1e12, 6 * cost.n_parameters(config) * 2048 / 1e12
+    print(f"{name:11} training on 2,048 tokens: {step:5.1f} TFLOP; 6 x parameters x tokens: {rule:5.1f}")
+
+# %% [markdown]
+# The rule of thumb, six FLOPs for each parameter and token, is good to some percent at such lengths, for all of them. Lesson 20
+# builds on it.
+#
+# ## Recap
+#
+# Attention's exponent is 2 for reading and 1 for each written token, RWKV's 1 and 0, counted and measured; but a cost is a
+# height plus a slope, and the weights are the height. Against LLaMA-7B, Eagle's token is ten times cheaper in FLOPs only from
+# 250,000 tokens on, in moved bytes of 64 texts from 5,000, in memory of the past from 650; grouped heads and a window take
+# most of that away. The price is a memory of one size, the cache of 65 tokens, into which everything must fit.
+#
+# ## Read on
+#
+# - Kaplan et al., [Scaling Laws](https://arxiv.org/abs/2001.08361), section 2.1: the same counts in ten lines, and the factor
+#   of three for training.
+# - Pope et al., [Efficiently Scaling Transformer Inference](https://arxiv.org/abs/2211.05102): when weights, and when caches,
+#   are what takes the time.
+# - Peng et al., [Eagle and Finch](https://arxiv.org/abs/2404.05892): the model of the claim, with its own measurements of
+#   speed and memory.
+# - Arora et al., [Zoology](https://arxiv.org/abs/2312.04927): what cheap models forget, and how much of the gap in quality
+#   is just that.
+#
+# **Next:** lesson 17, what a fixed state forgets.

@@ -1,0 +1,111 @@
+"""Compare models seed by seed: in one seed all read the same batches in the same order. `python3 -m lib compare`.
+
+Two runs of one model with two seeds differ, too. So a difference counts only beside the spread of the differences.
+"""
+
+import argparse
+import json
+import shlex
+import statistics
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from lib.models.openelm import OpenElm, openelm_config, reversed_layers, uniform_like
+from lib.models.skeleton import n_params
+from lib.run.evaluate import evaluate
+from lib.run.recipes import recipe
+from lib.run.train import fit
+from lib.text import corpora
+from lib.text.batches import DocumentBatches, encode_documents
+from lib.text.published import load_tokenizer
+from lib.weights.files import write_beside
+
+BATCH_SIZE, LENGTH, N_SCORED = 4, 192, 4  # rows a step, tokens a row, validation batches of 32 rows
+
+
+class Outcome(NamedTuple):
+    """One run: which model, which seed, its loss on new text after training, and the loss of every step, in nats."""
+
+    name: str
+    seed: int
+    nats: float
+    losses: list
+
+
+def compare(builds, batches, validation, plan, seeds, n_scored=N_SCORED):
+    """Train every model with every seed, and yield an Outcome for each run.
+
+    builds: {name: a function that returns a fresh model}; batches: a seed -> the batches of that seed; validation:
+    batches, of which the first `n_scored` score all; plan: a Recipe.
+    """
+    for seed in seeds:
+        for name, build in builds.items():
+            torch.manual_seed(seed)
+            model = build()
+            records = fit(model, batches(seed), plan, device="cpu", dtype="float32")
+            nats = evaluate(model, validation, n_batches=n_scored).nats_per_token
+            yield Outcome(name, seed, nats, [record.loss for record in records])
+
+
+def paired(first, second):
+    """Return the mean of second - first, taken seed by seed, and the standard error of that mean.
+
+    d_i = second_i - first_i; the standard error is the standard deviation of d over sqrt(n), n - 1 below the root.
+    """
+    if len(first) != len(second) or len(first) < 2:
+        raise ValueError(f"{len(first)} and {len(second)} numbers: give as many of each, two or more")
+    differences = [b - a for a, b in zip(first, second, strict=True)]
+    return statistics.fmean(differences), statistics.stdev(differences) / len(differences) ** 0.5
+
+
+def shapes(n_layers=6, d_model=48, d_head=8, vocab_size=2048):
+    """Return three tiny OpenELMs of one size: uniform, scaled by Apple's rule, and with the scaled lists reversed."""
+    scaled = openelm_config(vocab_size, n_layers, d_model, d_head, context_length=256, group=2, multiple_of=8)
+    return {"uniform": uniform_like(scaled), "scaled": scaled, "reversed": reversed_layers(scaled)}
+
+
+def main(arguments):
+    """Run `compare`: fill in the runs that the record lacks, and write it after each; return the exit code."""
+    parser = argparse.ArgumentParser(
+        "python3 -m lib compare", description="Train uniform, scaled and reversed OpenELMs of one size on the tales."
+    )
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--learning-rate", type=float, default=0.005)
+    parser.add_argument("--seconds", type=float, help="begin no run after this time; call again to go on")
+    parser.add_argument("--out", type=Path, default=Path("checkpoints/widths.json"))
+    options = parser.parse_args(arguments)
+    plan = recipe("adamw", options.steps, learning_rate=options.learning_rate)
+    command = ["python3", "-m", "lib", "compare", "--steps", options.steps, "--learning-rate", options.learning_rate]
+    record = {"command": shlex.join([*map(str, command), "--seeds", str(options.seeds)]), "runs": []}
+    if options.out.is_file():
+        kept = json.loads(options.out.read_text(encoding="utf-8"))
+        if kept["command"].split(" --seeds")[0] != record["command"].split(" --seeds")[0]:
+            parser.error(f"{options.out} holds runs of `{kept['command']}`: choose another --out")
+        record["runs"] = kept["runs"]
+    began, configs, (batches, validation) = time.monotonic(), shapes(), tales_batches()
+    record["parameters"] = {name: n_params(OpenElm(config)) for name, config in configs.items()}
+    for seed in range(options.seeds):
+        for name, config in configs.items():
+            late = options.seconds is not None and time.monotonic() - began > options.seconds
+            if late or any((run["name"], run["seed"]) == (name, seed) for run in record["runs"]):
+                continue
+            builds = {name: lambda config=config: OpenElm(config)}
+            (outcome,) = compare(builds, batches, validation, plan, [seed])
+            losses = outcome.losses
+            means = [round(statistics.fmean(losses[i : i + 25]), 4) for i in range(0, len(losses), 25)]
+            record["runs"].append({"name": name, "seed": seed, "nats": round(outcome.nats, 4), "losses_by_25": means})
+            write_beside(options.out, lambda path: path.write_text(json.dumps(record) + "\n", encoding="utf-8"))
+            print(f"seed {seed}, {name:8} {outcome.nats:.4f} nats a token", flush=True)
+    return 0
+
+
+def tales_batches(n_documents=4000, batch_size=BATCH_SIZE, length=LENGTH):
+    """Return (a seed -> training batches, validation batches of 32 rows) of the tales, rows of `length` tokens."""
+    tokenizer, corpus = load_tokenizer("tales"), corpora.load("tales")
+    text = encode_documents(tokenizer, corpus.documents_train[:n_documents])
+    new = encode_documents(tokenizer, corpus.documents_validation)
+    return lambda seed: DocumentBatches(*text, batch_size, length, seed), DocumentBatches(*new, 32, length)
