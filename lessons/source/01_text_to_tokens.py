@@ -22,6 +22,7 @@ import torch
 
 from lib.teach import plots, plots_tokens, widgets
 from lib.teach.check import check
+from lib.teach.claims import claim
 from lib.teach.predict import predict
 from lib.text import corpora
 from lib.text.bpe import BPE, PATTERN
@@ -470,6 +471,10 @@ for name, each in tokenizers.items():
     row = [f"{kind.lower()} {places[kind]:,}" for kind in ("LATIN", "CYRILLIC", "CJK", "HANGUL", "ETHIOPIC")]
     own = sum(syllable in vocab for syllable in syllables) / len(syllables)
     print(f"{name:11}{', '.join(row)}; of {len(syllables)} syllables {own:.0%} have a token")
+price = {code: costs["LLaMA type"][code] / costs["LLaMA type"]["en"] for code in ("ko", "zh_Hans", "ja")}
+words = ", ".join(f"{language_name(code)} {ratio:.1f}" for code, ratio in price.items())
+left_out = len(LLAMA_LANGUAGES) == 20 and not {code[:2] for code in price} & {code[:2] for code in LLAMA_LANGUAGES}
+claim("llama-languages", "holds" if left_out else "does not hold here", f"tokens, times those of English: {words}")
 
 # %% [markdown]
 # (CJK are the Chinese characters, Hangul is Korean.) Korean can write 11,172 syllables. The LLaMA type has tokens for 346:

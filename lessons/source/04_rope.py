@@ -30,7 +30,7 @@ from lib.text import corpora
 
 # %% tags=["nbval-check-output"]
 text = corpora.load("tales").train[:2_000_000]
-found = re.search(r"([A-Z]\w+) [^.\"\n]* gave ([A-Z]\w+) the [^.\"\n]*\.", text)
+found = re.search(r"Little (\w+) [^.\"\n]* gave Little (\w+) the [^.\"\n]*\.", text)
 sentence = re.findall(r"\w+|[^\w\s]", found[0])
 giver, taker = found[1], found[2]
 swap = {giver: taker, taker: giver}

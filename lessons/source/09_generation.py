@@ -503,4 +503,4 @@ print("the penalty as in transformers:", torch.equal(theirs, penalised(row, used
 # - Pope et al., [Efficiently Scaling Transformer Inference](https://arxiv.org/abs/2211.05102): what the cache costs when
 #   the model is large and the readers are many.
 #
-# **Next:** lesson 10, where the layers of one model are not all of one size.
+# **Next:** [10. Layers need not be alike](10_layerwise_scaling.ipynb).

@@ -36,6 +36,7 @@ from lib.models.rwkv_start import vectors
 from lib.models.skeleton import count_on_meta
 from lib.teach import plots, plots_memory, widgets
 from lib.teach.check import check
+from lib.teach.claims import claim
 from lib.teach.predict import predict
 
 # %% [markdown]
@@ -741,6 +742,7 @@ by_hand = layers * (time_mix + channel_mix + of_vectors) + 2 * V * C + 2 * 2 * C
 built = count_on_meta(lambda: Rwkv(RWKV_PRESETS["eagle-7b"].config))
 print(f"by hand {by_hand:,}, built {built:,}, embedding and head {2 * V * C:,}: {2 * V * C / by_hand:.1%}")
 assert by_hand == built == RWKV_PRESETS["eagle-7b"].n_params == 7_518_044_160
+claim("eagle-size", "holds" if round(built / 1e9, 2) == 7.52 else "does not hold here", f"{built:,} parameters")
 
 # %% [markdown]
 # "Eagle 7B is a 7.52B parameter model" ([announcement](https://blog.rwkv.com/p/eagle-7b-soaring-past-transformers)): it
@@ -817,6 +819,8 @@ print(f"English {english / 1e9:.0f} G tokens, all other languages {others / 1e9:
 print(f"one of a hundred {others / 1e11:.2f} G, {100 * english / others:.0f} times less than English")
 small = RWKV_PRESETS["rwkv-5-0.1b"]
 share = 2 * V * small.config.d_model / small.n_params
+number = f"the data is not listed; World needs fewer tokens than the LLaMA type in {fewer} of {len(lists)} languages"
+claim("eagle-languages", "can't be checked", number)
 print(f"and in the smallest World model, rwkv-5-0.1b, embedding and head are {share:.0%} of all parameters")
 
 # %% [markdown]

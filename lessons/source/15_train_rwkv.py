@@ -563,8 +563,8 @@ for xlabel, unit in {"tokens": "tokens", "seconds of processor time": "cpu_secon
     )
 
 # %% [markdown]
-# Look at where each curve bends, and at the right end. Up to the bend a model learns which kind of word comes next. After
-# it the model learns to look back for **which** one.
+# Look at the steep part, then at the right end. In the steep part a model learns which kind of word comes next. After it,
+# slowly, it learns to look back for **which** one.
 #
 # Seconds are those of the whole command on one machine, the scores at its end included.
 #

@@ -30,6 +30,7 @@ from lib.run import cost, energy
 from lib.run.measure import best_seconds
 from lib.teach import plots, plots_cost, widgets
 from lib.teach.check import check
+from lib.teach.claims import claim
 from lib.teach.memory import peak_bytes
 from lib.teach.predict import predict
 
@@ -494,6 +495,10 @@ for opponent, config in opponents.items():
 tenth = found["LLaMA-7B", "FLOPs"][1]
 near = min((2500, 25_000, 250_000), key=lambda n: abs(math.log(n / tenth)))
 guess.reveal(f"{near:,} tokens", f"{tenth:,}, to be exact.")
+for key, column in {"eagle-10-times": 1, "eagle-100-times": 2}.items():
+    starts = {name: found["LLaMA-7B", name][column] for name in RATIOS}
+    words = ", ".join(f"{name}: {n:,}" for name, n in starts.items())
+    claim(key, "holds from some length on", f"LLaMA-7B against Eagle 7B, from so many tokens on: {words}")
 
 # %% [markdown]
 # **Does the claim hold?** Read the table by its rows.
@@ -566,6 +571,7 @@ print("after 200 tokens: {:.2f} times the FLOPs, {:.2f} times the bytes".format(
 # had 16 GB at first, then 32), and LiteLlama-460M needs no more than 4 GB. A card's GB are $2^{30}$ bytes.
 
 # %% tags=["nbval-check-output"]
+OLDER = {("llama-13b", 32): "llama-13b-v100", ("litellama-460m", 4): "litellama-4gb"}
 for key, card, n, dtype in (
     ("llama-13b", 32, 2048, "float16"),
     ("llama-13b", 16, 2048, "float16"),
@@ -578,6 +584,9 @@ for key, card, n, dtype in (
     if dtype.startswith("float"):
         train = cost.training_bytes(preset(key).config) / 2**30
         print(f"{'':14} to train it: {train:6.2f} GB before the first activation")
+    if (key, card) in OLDER:
+        words = f"{weights + past:.2f} GB with {n:,} tokens in {dtype}; to train it {train:.2f} GB"
+        claim(OLDER[key, card], "holds" if verdict == "fits" else "does not hold here", words)
 
 # %% [markdown]
 # Both hold, for use. With 16 GB LLaMA-13B fits only in 8 bits, and training is another matter: sixteen bytes a parameter.
@@ -688,6 +697,9 @@ def saves(name, batch, bound):
     return "never" if n is None else f"{n:,} tokens"
 
 
+ratios = {n: energy.token_energy(seven, 2048, n)[0] / energy.token_energy(eagle, 2048, n)[0] for n in (1, 64)}
+words = "LLaMA-7B's joules a token over Eagle's, 2,048 tokens: {:.2f} for one text, {:.2f} for 64".format(*ratios.values())
+claim("eagle-energy", "holds for many texts at once" if ratios[1] < 1.1 < ratios[64] else "does not hold here", words)
 for batch in (1, 64):
     for name in ("LLaMA-7B", "Mistral-7B"):
         bounds = saves(name, batch, 0), saves(name, batch, 1)
@@ -773,6 +785,22 @@ for name, config in MODELS.items():
 # %% [markdown]
 # The rule of thumb, six FLOPs for each parameter and token, is good to some percent at such lengths, for all of them. Lesson 20
 # builds on it.
+#
+# Some claims need no model at all, only a division. Do the published speeds, tokens and times fit together?
+
+# %% tags=["nbval-check-output"]
+for key, tokens, speed, claimed, unit in (
+    ("llama-65b-days", 1.4e12, 380 * 2048, 21, "days"),
+    ("tinyllama-hours", 300e9, 24_000, 3456, "hours"),
+    ("tinyllama-32-hours", 22e9, 24_000 * 8, 32, "hours"),
+    ("tinyllama-90-days", 3e12, 24_000 * 16, 90, "days"),
+):
+    needed = tokens / speed / {"days": 86_400, "hours": 3600}[unit]
+    fits = "holds" if abs(needed / claimed - 1) < 0.02 else "does not hold here"
+    claim(key, fits, f"{needed:,.1f} {unit}, {needed / claimed - 1:+.1%}")
+
+# %% [markdown]
+# They do. Whether the hardware ever ran at these speeds for weeks, a division can't say.
 #
 # ## Recap
 #

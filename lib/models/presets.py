@@ -51,7 +51,7 @@ PRESETS = {
         "arXiv 2502.02737; config.json and model.safetensors of HuggingFaceTB/SmolLM2-135M",
     ),
     "tiny-llama": Preset(
-        _llama(4, 128, 4, 4, 352, vocab_size=2048, context_length=512, tied=True), None, "this course: lessons 07 to 09"
+        _llama(4, 128, 4, 4, 352, vocab_size=2048, context_length=512), None, "this course: lessons 07 to 09"
     ),
     "mistral-7b-v0.1": Preset(
         _llama(32, 4096, 32, 8, 14336, context_length=32768, window=4096), 7_241_732_096, "arXiv 2310.06825, table 1"
@@ -93,7 +93,7 @@ RWKV_PRESETS = {
 
 
 def _tiny_rwkv(generation, d_ff, ranks=()):
-    return RwkvConfig(generation, 2048, n_layers=4, d_model=128, d_ff=d_ff, d_head=32, ranks=ranks, tied=True)
+    return RwkvConfig(generation, 2048, n_layers=4, d_model=128, d_ff=d_ff, d_head=32, ranks=ranks)
 
 
 TINY = "this course: lesson 15; d_ff is such that the parameters are tiny-llama's, to 1 %"

@@ -45,7 +45,7 @@ def train_parser():
     parser.add_argument("--minutes", type=float, default=5.0, help="for the whole command (default: 5)")
     parser.add_argument("--steps", type=int, help="so many steps instead: the same run again on any machine")
     parser.add_argument("--corpus", choices=corpora.names(), default="tales")
-    parser.add_argument("--megabytes", type=float, default=16.0, help="of training text at most (default: 16)")
+    parser.add_argument("--megabytes", type=float, default=32.0, help="of training text at most (default: 32)")
     parser.add_argument("--out", type=Path, help="the folder to save in (default: checkpoints/MODEL-CORPUS)")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped in this folder")
     parser.add_argument("--half", action="store_true", help="save in float16: half the size")

@@ -35,6 +35,7 @@ def divisible(e):
     e.case("halfway between two others", 52, 8)
     e.case("8.8 to multiples of 8", 8.8, 8)
     e.case("26.5 to multiples of 8", 26.5, 8)
+    e.case("some number", e.size(1, 3000), 2 * e.size(2, 150))
     for hint, wrong in WRONG_ROUNDING.items():
         e.mistake(hint, wrong)
     e.right(by_remainder)
@@ -60,6 +61,7 @@ def rule(e):
         e.case(f"OpenELM-{name}", config.n_layers, config.d_model, config.d_head)
     e.case("7 layers of 640, heads of 32", 7, 640, 32)
     e.case("2 layers of 512, heads of 128", 2, 512, 128)
+    e.case("some sizes", e.size(3, 9), 64 * e.size(6, 20), 32)
     for hint, wrong in WRONG_LISTS.items():
         e.mistake(hint, wrong)
     e.right(sizes_by(linspace))
@@ -122,6 +124,7 @@ def partner(e):
     e.case("the lesson's tiny model, 4 heads", tiny_config(), 4, 2)
     e.case("the same, 6 heads", tiny_config(), 6, 3)
     e.case("5 layers of 64", tiny_config(n_layers=5, d_model=64), 6, 3)
+    e.case("some layers", tiny_config(n_layers=e.size(3, 9)), 4, 2)
     for name in ("270m", "1.1b", "3b"):
         config = preset(f"openelm-{name}").config
         e.case(f"OpenELM-{name}", config, uniform_like(config).n_heads[0], uniform_like(config).n_kv_heads[0])

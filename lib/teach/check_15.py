@@ -32,6 +32,7 @@ def starts(e):
     e.case("a middle one, RWKV-5's range", 10, 1, 3, -6.0, 5.0)
     e.case("a model of one layer", 6, 0, 1, hint="with one layer L - 1 is 0: divide by max(1, L - 1).")
     e.case("other ranges", 12, 2, 6, low=-7.0, span=2.5)
+    e.case("some layer", e.size(6, 14), e.size(1, 3), 5, low=-e.size(2, 6) / 1.0)
     for hint, change in {
         "the last channel does not reach low + span: divide n by C - 1.": {"over": lambda C: C},
         "the last layer does not reach the power 2: divide l by L - 1.": {"last": lambda L: L},
@@ -97,6 +98,7 @@ def fades(e):
         "strong decay, three times the rate", 2.5, Recipe(steps=50, warmup=0, learning_rate=0.05, weight_decay=0.4), 3.0
     )
     e.case("no decay", -3.0, Recipe(steps=20, warmup=2, weight_decay=0.0))
+    e.case("some steps", -4.0, Recipe(steps=e.size(20, 60), warmup=5, learning_rate=0.03))
     e.case("a long run", -6.0, Recipe(steps=900, warmup=50, final_ratio=0.02, learning_rate=0.01), 2.0)
     e.mistake("the schedule is missing: the rate changes from step to step.", fading(share=lambda step, recipe: 1.0))
     e.mistake("`multiple` is missing.", fading(every=lambda z, multiple: z.learning_rate * z.weight_decay))
@@ -214,6 +216,7 @@ def noise(e):
     """A few seeds each, as many or not."""
     e.case("three seeds each", [2.61, 2.55, 2.64], [2.58, 2.71, 2.66])
     e.case("far apart", [3.0, 3.1, 2.9, 3.05], [1.0, 1.2, 1.1, 0.9])
+    e.case("some losses", *([2 + e.size(0, 99) / 100 for _ in range(n)] for n in (4, 6)))
     e.case("five seeds and two", [1.2, 1.3, 1.25, 1.4, 1.1], [1.5, 1.7], hint="each side has its own n.")
     e.case("a noisy side and a quiet one", [1.0, 2.0, 3.0], [2.01, 2.02, 2.03])
     for hint, part in {

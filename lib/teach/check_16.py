@@ -20,6 +20,7 @@ def exponent(e):
     """Power laws with noise, lengths that are not evenly spread, and a cost that stays."""
     e.case("squares with noise", [100, 200, 400, 800], [1.1, 3.8, 17.0, 62.0])
     e.case("three points", [10, 100, 1000], [2.0, 21.0, 190.0])
+    e.case("some costs", [8, 20, 70, 150, 400], [e.size(5, 400) / 10 for _ in range(5)])
     e.case("uneven lengths", [128, 1000, 1500, 9000, 10000], [0.02, 0.3, 0.7, 23.0, 26.0])
     e.case("a cost that falls", [1, 2, 4, 8, 16], [16.0, 8.5, 3.9, 2.1, 1.0])
     e.case("nearly flat", [10, 50, 300, 900, 4000], [5.0, 5.6, 4.9, 5.3, 5.4])
@@ -85,10 +86,11 @@ def moved(e):
         ("llama-7b", 100, 64),
         ("eagle-7b", 2000, 32),
         ("mistral-7b-v0.1", 9000, 16),
-        ("tiny-llama", 300, 8),
+        ("smollm2-135m", 300, 8),
         ("rwkv-4-169m", 10, 4),
     ):
         e.case(f"{name}, {context:,} tokens, {batch} texts", preset(name).config, context, batch)
+    e.case("TinyLlama, some texts", preset("tinyllama-1.1b").config, e.size(100, 9000), e.size(2, 40))
     for hint, change in {
         "the embedding table is counted, but only a row of it is read. (A tied one is read whole, by the head.)": dict(
             table=True
@@ -151,6 +153,7 @@ def comparison(e):
     e.case("LLaMA-7B and Eagle, 100,000 tokens, 4 texts", seven, eagle, 100_000, 4)
     e.case("Mistral and Eagle, 8,000 tokens, 16 texts", mistral, eagle, 8000, 16)
     e.case("Mistral and LLaMA-7B, 1,000 tokens, 2 texts", mistral, seven, 1000, 2)
+    e.case("LLaMA-7B and Eagle, some texts", seven, eagle, e.size(300, 9000), e.size(2, 40))
     per = cost.bytes_per_token
     alone = lambda o, u, n, b: per(o, n) / per(u, n, b)  # noqa: E731
     for hint, wrong in {
@@ -218,6 +221,7 @@ def fits(e):
         ("tinyllama-1.1b", 4, 3),
     ):
         e.case(f"{name}, {gib} GB, {batch} texts", preset(name).config, gib * 2**30, batch)
+    e.case("LLaMA-13B, some room", preset("llama-13b").config, e.size(26 * 2**30, 90 * 2**30), 3)
     for hint, change in {
         "a state that does not grow, or a window that is full, lets a text go on for ever: None.": dict(endless=False),
         "weights that do not fit leave a negative number: 0 tokens, then.": dict(least=False),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from typing import NamedTuple
 
 import torch
@@ -103,7 +104,8 @@ def compare_leaf(yours, expected, tolerance=None):
     exact = isinstance(expected, int)
     allowed = (0 if exact else 1e-6) if tolerance is None else tolerance
     difference = 0.0 if yours == expected else abs(yours - expected)
-    if math.isnan(difference) or difference > allowed * max(abs(expected), SMALLEST):
+    # Nothing finite is near infinity, and inf > inf is false.
+    if not difference <= min(allowed * max(abs(expected), SMALLEST), sys.float_info.max):
         return Problem("yours {}, expected {}".format(*two_numbers(yours, expected))), difference
     return None, difference
 

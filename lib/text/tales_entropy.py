@@ -8,6 +8,7 @@ bytes. Each is computed once per (part, roles that have a word).
 
 import functools
 import math
+import re
 
 from lib.text.tales_grammar import Either, Pick, Say, Text
 
@@ -125,7 +126,7 @@ def _ordered(p, n):
 def word_range(node):
     """Return the fewest and the most spaces-separated words that a part of a grammar can have.
 
-    Counted as blanks and paragraph breaks, so that a whole story has one word more than its part has breaks.
+    Counted as runs of white space, so that a whole story has one word more than its part has breaks.
     """
     if isinstance(node, Text):
         return (_breaks(node.text),) * 2
@@ -140,4 +141,4 @@ def word_range(node):
 
 
 def _breaks(text):
-    return text.count(" ") + text.count("\n\n")
+    return len(re.findall(r"\s+", text))

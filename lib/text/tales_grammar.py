@@ -22,6 +22,9 @@ import math
 import re
 from pathlib import Path
 
+# A new line, indented as in a printed book. So a word has a blank before it also at the beginning of a paragraph, and a
+# tokenizer that joins the blank to the word has one token for it in both places, not two that share nothing.
+PARAGRAPH = "\n  "
 RANK_SHIFT = 1  # weight of the word of rank r (from 0) is 1 / (r + RANK_SHIFT): Zipf's law
 PRONOUNS = {
     "she": {"he": "she", "him": "her", "his": "her", "himself": "herself"},
@@ -217,7 +220,7 @@ class Grammar:
         return self._compiled[key]
 
     def _pattern(self, pattern, capital):
-        matches = list(TOKEN.finditer(re.sub(r"\s*//\s*", "\n\n", pattern)))
+        matches = list(TOKEN.finditer(re.sub(r"\s*//\s*", PARAGRAPH, pattern)))
         node, rest = self._row(matches, capital)
         if rest:
             raise ValueError(f"a bracket too many in the pattern {pattern!r}")

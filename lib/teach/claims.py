@@ -1,0 +1,98 @@
+"""The claims of the sources, and what the lessons found; `python3 -m lib claims` puts both into the README.
+
+A lesson calls `claim(key, verdict, number)` in the cell that has just computed the number. The README's table is read
+from the outputs of the solved notebooks, so nothing in it is typed.
+"""
+
+import argparse
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGIN, END = "<!-- the claims: python3 -m lib claims -->", "<!-- end of the claims -->"
+VERDICTS = (
+    "holds",
+    "holds from some length on",
+    "holds for many texts at once",
+    "does not hold here",
+    "can't be checked",
+)
+LINE = re.compile(r"^Claim ([\w-]+): .*\n  here: ([^;\n]+); (.+)$", re.M)
+
+
+class Claim(NamedTuple):
+    """What is claimed, and where."""
+
+    text: str
+    source: str
+
+
+CLAIMS = {
+    "llama-languages": Claim(
+        "LLaMA's Wikipedia has 20 languages, none of Korean, Chinese, Japanese",
+        "arXiv 2302.13971, section 2",
+    ),
+    "rmsnorm-faster": Claim("RMSNorm in place of LayerNorm takes 7 to 64 % less time", "arXiv 1910.07467, abstract"),
+    "openelm-accuracy": Claim("scaling by layer beats a uniform model of the same size", "arXiv 2404.14619"),
+    "eagle-size": Claim("Eagle 7B has 7.52B parameters", "RWKV blog, Eagle 7B"),
+    "eagle-languages": Claim("Eagle 7B was trained on 100+ languages", "RWKV blog, Eagle 7B"),
+    "llama-65b-days": Claim(
+        "380 tokens/s on each of 2,048 A100: 1.4T tokens in about 21 days", "arXiv 2302.13971, section 2.4"
+    ),
+    "tinyllama-hours": Claim("24,000 tokens/s on an A100: 300B tokens in 3,456 hours", "TinyLlama, README"),
+    "tinyllama-32-hours": Claim("22B tokens in 32 hours on 8 A100", "TinyLlama, README"),
+    "tinyllama-90-days": Claim("3T tokens in 90 days on 16 A100", "TinyLlama, README"),
+    "llama-13b-v100": Claim("LLaMA-13B runs on a single V100", "arXiv 2302.13971, section 1"),
+    "litellama-4gb": Claim("LiteLlama-460M runs in 4 GB", "LiteLlama-460M-1T, model card"),
+    "eagle-10-times": Claim("inference of Eagle is 10 times cheaper than a transformer's", "RWKV blog, Eagle 7B"),
+    "eagle-100-times": Claim("inference of Eagle is 100 times cheaper than a transformer's", "RWKV blog, Eagle 7B"),
+    "eagle-energy": Claim("Eagle needs the least energy a token of all 7B models", "RWKV blog, Eagle 7B"),
+}
+
+
+def claim(key, verdict, number):
+    """Print a claim of the sources, whether it holds, and the number that a lesson has just computed."""
+    if key not in CLAIMS or verdict not in VERDICTS:
+        known = CLAIMS if key not in CLAIMS else VERDICTS
+        raise ValueError(f"no {key if key not in CLAIMS else verdict!r}: there is {', '.join(known)}")
+    print(f"Claim {key}: {CLAIMS[key].text} ({CLAIMS[key].source}).\n  here: {verdict}; {number}")
+
+
+def found(root=ROOT):
+    """Read the solved notebooks; return {key: (lesson's file name, verdict, number)}."""
+    answers = {}
+    for file in sorted((Path(root) / "lessons" / "solutions").glob("*.ipynb")):
+        for cell in nbformat.read(file, as_version=4).cells:
+            text = "".join(output.get("text", "") for output in cell.get("outputs", []))
+            answers |= {key: (file.name, verdict, number) for key, verdict, number in LINE.findall(text)}
+    return answers
+
+
+def table(root=ROOT):
+    """Return the table in Markdown, a row for each claim that a lesson has looked at."""
+    rows = ["| claimed | by | here | the number | lesson |", "|---|---|---|---|---|"]
+    for key, (file, verdict, number) in sorted(found(root).items(), key=lambda item: list(CLAIMS).index(item[0])):
+        text, source = CLAIMS[key]
+        rows.append(f"| {text} | {source} | **{verdict}** | {number} | [{file[:2]}](lessons/{file}) |")
+    return "\n".join(rows)
+
+
+def with_table(readme, root=ROOT):
+    """Return the README's text with the table between its two marks."""
+    head, rest = readme.split(BEGIN, 1)
+    return f"{head}{BEGIN}\n\n{table(root)}\n\n{END}{rest.split(END, 1)[1]}"
+
+
+def main(argv=None, root=ROOT):
+    """Write the table into the README; return 0."""
+    description = "Read what the solved lessons printed of the sources' claims; write the table in README.md anew."
+    argparse.ArgumentParser(prog="python3 -m lib claims", description=description).parse_args(argv)
+    readme = Path(root) / "README.md"
+    beside = readme.with_name(".README.md.new")
+    beside.write_text(with_table(readme.read_text(encoding="utf-8"), root), encoding="utf-8", newline="\n")
+    beside.replace(readme)
+    print(f"{len(found(root))} of {len(CLAIMS)} claims stand in README.md")
+    return 0
