@@ -16,8 +16,8 @@ def test_the_readme_has_what_the_lessons_found():
 def test_every_claim_is_looked_at_once():
     assert claims.found().keys() == claims.CLAIMS.keys()
     sources = [path.read_text(encoding="utf-8") for path in (claims.ROOT / "lessons" / "source").glob("*.py")]
-    calls = Counter(key for text in sources for key in claims.CLAIMS if f'claim("{key}"' in text)
-    assert calls == Counter(claims.CLAIMS.keys())
+    named = Counter(key for text in sources for key in claims.CLAIMS if f'"{key}"' in text)
+    assert named == Counter(claims.CLAIMS.keys())
 
 
 def test_a_claim_comes_back_from_a_notebook(tmp_path, capsys):
