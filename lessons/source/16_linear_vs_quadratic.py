@@ -496,9 +496,8 @@ tenth = found["LLaMA-7B", "FLOPs"][1]
 near = min((2500, 25_000, 250_000), key=lambda n: abs(math.log(n / tenth)))
 guess.reveal(f"{near:,} tokens", f"{tenth:,}, to be exact.")
 for key, column in {"eagle-10-times": 1, "eagle-100-times": 2}.items():
-    starts = {name: found["LLaMA-7B", name][column] for name in RATIOS}
-    words = ", ".join(f"{name}: {n:,}" for name, n in starts.items())
-    claim(key, "holds from some length on", f"LLaMA-7B against Eagle 7B, from so many tokens on: {words}")
+    words = "; ".join(f"{name} {found['LLaMA-7B', name][column]:,}" for name in RATIOS)
+    claim(key, "holds from some length on", f"over LLaMA-7B, from so many tokens on: {words}")
 
 # %% [markdown]
 # **Does the claim hold?** Read the table by its rows.
