@@ -33,7 +33,7 @@ COMMANDS = {
     "exercises": Command(
         "lib.teach.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False
     ),
-    "claims": Command("lib.teach.claims", "write the README's table of claims", ("nbformat",), False),
+    "claims": Command("lib.teach.claims", "write the README's table of claims", ("jupytext", "nbformat"), False),
     "check-bank": Command("lib.teach.bank", "hold the checks to known wrong and right answers", ("torch",), False),
     "train": Command("lib.run.commands", "train a small model: llama, rwkv", ("torch", "safetensors"), True),
     "sample": Command("lib.run.commands", "let a trained model tell stories", ("torch", "safetensors"), True),

@@ -68,10 +68,7 @@ class Llama(LanguageModel):
     @staticmethod
     def make_block(config, i):
         """Return block i; OpenELM's differ from each other."""
-        mix_time = GroupedAttention(config.d_model, config.n_heads, config.n_kv_heads, config.d_head, config.window)
-        mix_channels = SwiGLU(config.d_model, config.d_ff)
-        norms = (RMSNorm(config.d_model, config.norm_eps) for _ in range(2))
-        return Block(next(norms), mix_time, next(norms), mix_channels)
+        return llama_block(config, config.n_heads, config.n_kv_heads, config.d_ff, window=config.window)
 
     def shared(self, position, T, x):
         """Return cos and sin of the T positions, (T, N/2) each. The whole table is made once, at first use."""
@@ -83,3 +80,10 @@ class Llama(LanguageModel):
             )
         cos, sin = (table[position : position + T] for table in self._table)
         return {"cos": cos, "sin": sin}
+
+
+def llama_block(config, n_heads, n_kv_heads, d_ff, **attention):
+    """Return a block of these sizes, a norm before each mixer; `attention` are GroupedAttention's other choices."""
+    mix_time = GroupedAttention(config.d_model, n_heads, n_kv_heads, config.d_head, **attention)
+    norms = (RMSNorm(config.d_model, config.norm_eps) for _ in range(2))
+    return Block(next(norms), mix_time, next(norms), SwiGLU(config.d_model, d_ff))

@@ -6,11 +6,7 @@ apple/corenet: corenet/modeling/models/language_modeling/general_gpt.py and core
 
 from dataclasses import dataclass, replace
 
-from lib.layers.attention import GroupedAttention
-from lib.layers.mlp import SwiGLU
-from lib.layers.norm import RMSNorm
-from lib.models.llama import Llama
-from lib.models.skeleton import Block
+from lib.models.llama import Llama, llama_block
 
 
 def make_divisible(value, divisor):
@@ -118,8 +114,5 @@ class OpenElm(Llama):
     @staticmethod
     def make_block(config, i):
         """Return block i."""
-        heads, shared = config.n_heads[i], config.n_kv_heads[i]
-        mix_time = GroupedAttention(config.d_model, heads, shared, config.d_head, qk_norm_eps=config.norm_eps)
-        mix_channels = SwiGLU(config.d_model, config.d_ff[i])
-        norms = (RMSNorm(config.d_model, config.norm_eps) for _ in range(2))
-        return Block(next(norms), mix_time, next(norms), mix_channels)
+        sizes = config.n_heads[i], config.n_kv_heads[i], config.d_ff[i]
+        return llama_block(config, *sizes, qk_norm_eps=config.norm_eps)

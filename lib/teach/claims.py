@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import nbformat
 
+from lib.teach.notebook import write_text
+
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- the claims: python3 -m lib claims -->", "<!-- end of the claims -->"
 VERDICTS = (
@@ -91,8 +93,7 @@ def main(argv=None, root=ROOT):
     description = "Read what the solved lessons printed of the sources' claims; write the table in README.md anew."
     argparse.ArgumentParser(prog="python3 -m lib claims", description=description).parse_args(argv)
     readme = Path(root) / "README.md"
-    beside = readme.with_name(".README.md.new")
-    beside.write_text(with_table(readme.read_text(encoding="utf-8"), root), encoding="utf-8", newline="\n")
-    beside.replace(readme)
-    print(f"{len(found(root))} of {len(CLAIMS)} claims stand in README.md")
+    text = with_table(readme.read_text(encoding="utf-8"), root)
+    write_text(readme, text)
+    print(f"{sum(claimed.text in text for claimed in CLAIMS.values())} of {len(CLAIMS)} claims stand in README.md")
     return 0
