@@ -33,7 +33,17 @@ COMMANDS = {
     "exercises": Command(
         "lib.teach.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False
     ),
+    "book": Command("lib.teach.book", "make a site to read of the solved lessons", ("myst_nb", "nbformat"), False),
     "claims": Command("lib.teach.claims", "write the README's table of claims", ("jupytext", "nbformat"), False),
+    "publish": Command(
+        "lib.teach.publish", "write where the course is published, for Colab", ("jupytext", "nbclient", "torch"), False
+    ),
+    "colab-check": Command(
+        "lib.teach.alone", "run lessons as Colab does, in another Python", ("jupytext", "nbclient", "torch"), False
+    ),
+    "versions": Command(
+        "lib.teach.versions", "which versions were run, and run others", ("jupytext", "nbclient", "torch"), False
+    ),
     "check-bank": Command("lib.teach.bank", "hold the checks to known wrong and right answers", ("torch",), False),
     "train": Command("lib.run.commands", "train a small model: llama, rwkv", ("torch", "safetensors"), True),
     "sample": Command("lib.run.commands", "let a trained model tell stories", ("torch", "safetensors"), True),
@@ -137,7 +147,7 @@ def test(place, arguments, run):
     if not any(other.startswith("-n") for other in others):
         command += ["-n", "2", "--dist", "loadfile"]  # whole files, since the cells of a notebook need each other
     if options.quick:
-        command += ["-m", "not slow and not browser"]
+        command += ["-m", "not slow"]
     if not any((place.root / other.split("::")[0]).exists() for other in others):
         command += ["tests"] + (quick_notebooks(place.root) if options.quick else ["lessons"])
     # Two workers share the cores, and a thread that waits must not spin: it would take the other worker's time.

@@ -19,6 +19,11 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 
 
+def pytest_addoption(parser):
+    """Where the browser tests leave their pictures: without the option they take none."""
+    parser.addoption("--screenshots", type=Path, metavar="DIR", help="leave pictures of all figures and widgets there")
+
+
 def find_chromium():
     """Return the path of a Chromium, or None."""
     names = [os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome", "chrome", MAC]

@@ -62,6 +62,7 @@ def attention():
     for window in (None, 3):
         ours.attend(q, k, v, window)
         ours.attend_fused(q, k, v, window)
+        ours.attend_fused(*(z.bfloat16().requires_grad_() for z in (q, k, v)), window)
     mixer, state = ours.GroupedAttention(C, H, G, N), None
     for T, offset in ((7, 0), (1, 7), (5, 8)):
         cos, sin = rope_table(N, T, offset=offset)
@@ -85,9 +86,23 @@ def tiny_llama():
 
 @driver
 def llama():
+    from lib.models.skeleton import head_from_embedding
+
     model = tiny_llama()
+    head_from_embedding(model)
     _, state = model(torch.randint(0, V, (B, 7)))
     model(torch.randint(0, V, (B, 5)), state)
+
+
+@driver
+def loss():
+    from lib.run.loss import next_token_loss
+
+    model = tiny_llama()
+    tokens = torch.randint(0, V, (B, 7))
+    next_token_loss(model, tokens, tokens)
+    with torch.no_grad():
+        next_token_loss(model, tokens, tokens)
 
 
 @driver

@@ -84,8 +84,9 @@ guess.reveal(
 # %% [markdown]
 # ## What does it answer?
 #
-# The model never answers with a word. It answers with a **chance for each token** of its vocabulary. Somebody then draws
-# one. Stop a story in the middle, right before a word that only one who remembers can know.
+# The model never answers with a word. It answers with a **chance for each [token](../lessons/GLOSSARY.md#token)**, each piece of text in its
+# [vocabulary](../lessons/GLOSSARY.md#vocabulary): words and parts of words (lesson 01). Somebody then draws one. Stop a story in the middle,
+# right before a word that only one who remembers can know.
 
 # %%
 corpus = corpora.load("tales")
@@ -121,8 +122,8 @@ plots.bars(
 )
 
 # %% [markdown]
-# One question is an anecdote. Ask two hundred, about stories that the model has never seen. Someone who guesses among the
-# candidates is right as often as there are few of them.
+# One question is an anecdote. Ask 120, about stories that the model has never seen. Whoever guesses among four candidates
+# is right once in four times.
 
 # %%
 guess = predict(
@@ -141,8 +142,9 @@ guess.reveal("more than 80 %" if right > 0.8 else "about half" if right > chance
 # %% [markdown]
 # ## How good can it get?
 #
-# Since the grammar is known, so is the best possible score. It is the corpus's **entropy**: what is left to chance in each
-# story, and no model can foresee. In **bits per byte**:
+# Since the grammar is known, so is the best possible score. It is the corpus's **[entropy](../lessons/GLOSSARY.md#entropy)**: what is left to
+# chance in each story, and no model can foresee. The unit is **[bits per byte](../lessons/GLOSSARY.md#bits-per-byte)**. One bit is one
+# question with two equally likely answers:
 
 # %%
 from lib.run.evaluate import evaluate_documents
@@ -194,7 +196,7 @@ widgets.explore(
 #
 # **Exercise 00.1** · implement · ●○○ · 10 min · 2 points · teaches how scores become chances · needs nothing
 #
-# A model gives a score, a **logit**, to each token. **Softmax** makes chances of them:
+# A model gives a score, a **[logit](../lessons/GLOSSARY.md#logit)**, to each token. **[Softmax](../lessons/GLOSSARY.md#softmax)** makes chances of them:
 #
 # $$p_i = \frac{e^{z_i}}{\sum_j e^{z_j}}$$
 #
@@ -230,7 +232,7 @@ softmax = check("00.1", softmax)
 # %% [markdown]
 # **Exercise 00.2** · predict · ●○○ · 5 min · 1 point · teaches what a loss means · needs nothing
 #
-# A model's **loss** is the mean of $-\ln p$ over the tokens that really came. A model that gives each of 1,024 tokens the
+# A model's **[loss](../lessons/GLOSSARY.md#loss)** is the mean of $-\ln p$ over the tokens that really came, $p$ being the chance that it gave them. A model that gives each of 1,024 tokens the
 # same chance has which loss, in **nats** (natural logarithms)? Two decimals.
 #
 # <details><summary>Hint 1</summary>
@@ -340,8 +342,18 @@ progress.show()
 # | 07 | [LLaMA](07_llama.ipynb) | the whole model, equal to the published code |
 # | 08 | [training](08_training.ipynb) | down to the floor |
 # | 09 | [generation](09_generation.ipynb) | how a story is drawn |
+# | 10 | [layer-wise scaling](10_layerwise_scaling.ipynb) | layers need not be alike |
+# | 11 | [linear attention](11_linear_attention.ipynb) | attention becomes a recurrence |
+# | 12 | [RWKV-4](12_rwkv4.ipynb) | a transformer that is an RNN |
+# | 13 | [RWKV-5, Eagle](13_rwkv5_eagle.ipynb) | a memory that is a matrix |
+# | 14 | [RWKV-6 and 7](14_rwkv6_rwkv7.ipynb) | a memory that erases |
+# | 15 | [training RWKV](15_train_rwkv.ipynb) | the same data, the same budget |
+# | 16 | [linear against quadratic](16_linear_vs_quadratic.ipynb) | what each costs |
+# | 21 | [real weights](21_real_weights.ipynb) | published weights in your code |
 #
-# Each builds one part, and the next imports it from `lib`, the small library that you can read in an evening.
+# Each builds one part, and the next imports it from `lib`, the course's small library. Every term is explained where it
+# first stands; the [glossary](../lessons/GLOSSARY.md) has them all, in Korean and Chinese too. Where something does not
+# run, see [troubleshooting](../lessons/TROUBLESHOOTING.md).
 #
 # ## Recap
 #

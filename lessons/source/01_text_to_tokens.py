@@ -107,7 +107,7 @@ print(f"equal to Python's for {sum(utf8(code) == chr(code).encode() for code in 
 #
 # ## By hand: join the most frequent pair
 #
-# **Byte-pair encoding** (BPE) is one idea: look at all pairs of neighbours, make one new token of the most frequent pair,
+# **[Byte-pair encoding](../lessons/GLOSSARY.md#byte-pair-encoding)** (BPE) is one idea: look at all pairs of neighbours, make one new token of the most frequent pair,
 # and begin again.
 
 # %% tags=["nbval-check-output"]
@@ -199,9 +199,8 @@ print("first:", [(left + right).decode() for left, right in merges[:14]])
 print("last: ", [(left + right).decode() for left, right in merges[-14:]])
 
 # %% [markdown]
-# Frequent letters first, then endings and short words. Go on for 767 merges, and long words follow. The order is the whole
-# result. The **rank** of a
-# merge is its place in this list, and it decides how new text is cut.
+# Frequent letters first, then endings and short words. Go on for 1,791 merges, and long words follow. The order is the whole
+# result. The **rank** of a merge is its place in this list, and it decides how new text is cut.
 #
 # ## Encode: the earliest merge first
 
@@ -270,7 +269,7 @@ encode_word = check("01.2", encode_word)
 # %% [markdown] tags=["solution:01.2"]
 
 # %% [markdown]
-# The course's own tokenizer was learned like this from 5 MB of tales: 256 bytes, 767 merges, and one special token that
+# The course's own tokenizer was learned like this from 5 MB of tales: 256 bytes, 1,791 merges, and one special token that
 # ends a text, 2,048 in all. Does your encoder cut a story as it does? And what happens to text that it never saw?
 
 # %% tags=["nbval-check-output"]
@@ -301,7 +300,7 @@ print(
 #
 # RWKV's **World** vocabulary has no merges and no ranks: it is a plain list of 65,529 tokens. The tokenizer takes, from
 # where it stands, the **longest** token that fits, and goes on behind it. To find it fast the tokens are kept in a
-# **trie**, a tree of bytes: words that begin alike share a branch.
+# **[trie](../lessons/GLOSSARY.md#trie)**, a tree of bytes: words that begin alike share a branch.
 
 
 # %% tags=["nbval-check-output"]
@@ -395,7 +394,7 @@ print("france:", [world.vocab[i] for i in encode_world(b" france")])
 #
 # ## The same sentence, four times
 #
-# One tokenizer more: the `LLaMA type` has LLaMA's design, BPE by SentencePiece with 32,000 pieces, and **byte fallback**:
+# One tokenizer more: the `LLaMA type` has LLaMA's design, BPE by SentencePiece with 32,000 pieces, and **[byte fallback](../lessons/GLOSSARY.md#byte-fallback)**:
 # what its pieces can't write is written byte by byte. Its vocabulary is Mistral 7B's first one, which is free to be
 # passed on. LLaMA's own has other pieces, so take these numbers for the type, not for LLaMA.
 
@@ -569,7 +568,7 @@ def draw_merges(n_merges):
     return plots_tokens.draw_tokens(row, f"{few.vocab_size} tokens in the vocabulary, {len(row)} in the sentence")
 
 
-widgets.explore(draw_merges, "What does one more merge buy?", n_merges=(0, 767, 1, 100, "merges"))
+widgets.explore(draw_merges, "What does one more merge buy?", n_merges=(0, len(ours.merges), 1, 100, "merges"))
 
 # %% [markdown]
 # ## Exercises

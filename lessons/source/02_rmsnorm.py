@@ -30,7 +30,9 @@ from lib.text.published import load_tokenizer
 # ## The need
 #
 # Take a story and turn it into tokens (lesson 01). Look each token up in a table of random vectors. That is where every
-# language model begins: one vector, here of 64 numbers, for each token.
+# language model begins: one vector, here of 64 numbers, for each token. The table is called an
+# [embedding](../lessons/GLOSSARY.md#embedding), the 64 places are **channels**. A shape stands at the end of a line: (T, C) is T tokens by C
+# channels; later B, texts side by side, comes before them.
 
 # %% tags=["nbval-check-output"]
 tokenizer = load_tokenizer("tales")
@@ -59,7 +61,7 @@ def deep(x, depth, norm=lambda x: x):
 
 # %% [markdown]
 # At the end the model gives a score to each of the tokens that may come next. An untrained model knows nothing. It
-# should give every token about the same chance, and then its loss is the logarithm of the size of the vocabulary.
+# should give every token about the same chance, and then its loss is $\ln V$, with $V$ the size of the vocabulary.
 
 # %%
 HEAD = torch.randn(64, tokenizer.vocab_size) / 8
@@ -99,7 +101,7 @@ guess.reveal(
 # %% [markdown]
 # ## By hand
 #
-# Two numbers, and only school arithmetic. Divide each by the *root of the mean of the squares*, the **RMS**.
+# Two numbers, and only school arithmetic. Divide each by the *root of the mean of the squares*, the **[RMS](../lessons/GLOSSARY.md#rmsnorm)**.
 
 # %% tags=["nbval-check-output"]
 vector = [3.0, 4.0]
@@ -210,7 +212,7 @@ class RMSNorm(nn.Module):
 # ## Does it help?
 #
 # Norm before each layer, on the way in only: `x + f(norm(x))`. The road straight through stays free, and once more a norm
-# before the head. That is LLaMA's order, *pre-norm*.
+# before the **head**, the last matrix, which gives the scores. That is LLaMA's order, *pre-norm*.
 
 # %%
 norm = RMSNorm(64)
@@ -236,7 +238,7 @@ plots.curves(
 # %% [markdown]
 # ## What is lost, and how LayerNorm differs
 #
-# The norm before RMSNorm, **LayerNorm**, first subtracts the mean of the channels. Then it divides by the standard
+# The norm before RMSNorm, **[LayerNorm](../lessons/GLOSSARY.md#layernorm)**, first subtracts the mean of the channels. Then it divides by the standard
 # deviation. That costs one more pass. Does the subtraction matter? Look at vectors of two channels, where one can see it.
 
 # %%
@@ -344,8 +346,8 @@ claim("rmsnorm-faster", "holds" if share < 0.93 else "does not hold here", numbe
 #
 # **Exercise 02.2** · repair · ●●○ · 10 min · 3 points · teaches that a norm must not look at other tokens · needs 02.1
 #
-# This norm is in a published tutorial. Its loss in training is wonderful, its stories are garbage. Find out why with the
-# cell below, then repair the function.
+# Somebody wrote this norm. The model's loss in training is wonderful, its stories are garbage. Find out why with the cell
+# below, then repair the function.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -388,8 +390,8 @@ repaired_norm = check("02.2", repaired_norm)
 # %% [markdown]
 # **Exercise 02.3** · predict · ●○○ · 5 min · 1 point · teaches where norms stand · needs the text above
 #
-# LLaMA-7B has 32 layers of width 4,096. Each layer has a norm before its time mixer and one before its channel mixer; one
-# more stands before the head. How many parameters are in norms? Compute the number.
+# LLaMA-7B has 32 layers of width 4,096. Each layer has two halves, attention and an MLP (lessons 05 and 03), and a norm
+# before either; one more stands before the head. How many parameters are in norms? Compute the number.
 #
 # <details><summary>Hint 1</summary>
 #

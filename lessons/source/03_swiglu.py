@@ -68,7 +68,7 @@ print(f"{len(after):,} places to learn from, {len(unseen[1]):,} unseen ones to t
 
 # %% [markdown]
 # The next cell trains for a second. Lesson 08 explains each line of such a loop; here only the line with `mixer` matters.
-# The **channel mixer** gets the 48 channels of one place and adds what it makes of them, as in lesson 02: `x + f(x)`. Like
+# The **[channel mixer](../lessons/GLOSSARY.md#channel-mixer)** gets the 48 channels of one place and adds what it makes of them, as in lesson 02: `x + f(x)`. Like
 # every mixer of this course it returns two things, the result and a state. A channel mixer remembers nothing, so its state
 # is `None`.
 
@@ -183,7 +183,7 @@ guess.reveal(
 )
 
 # %% [markdown]
-# Now the gate. One hidden unit has two numbers: an **offer** $u$ and a **gate** $g$. What passes is $\mathrm{silu}(g)\,u$.
+# Now the [gate](../lessons/GLOSSARY.md#gate). One hidden unit has two numbers: an **offer** $u$ and a **gate** $g$. What passes is $\mathrm{silu}(g)\,u$.
 
 # %% tags=["nbval-check-output"]
 for g in (-6, -1, 0, 1, 6):
@@ -228,7 +228,7 @@ plots_swiglu.planes(
 # - $\odot$ multiplies number by number: unit 7's gate works on unit 7's offer.
 # - No biases. Nothing mixes tokens: each token's channels go through alone.
 #
-# The name: silu is also called *Swish*, and a *gated linear unit* is a GLU. Hence **SwiGLU**.
+# The name: silu is also called *Swish*, and a *gated linear unit* is a GLU. Hence **[SwiGLU](../lessons/GLOSSARY.md#swiglu)**.
 
 # %% [markdown]
 # ## Build it
@@ -448,8 +448,9 @@ widgets.explore(
 # **Exercise 03.2** · implement · ●○○ · 10 min · 2 points · teaches where 11008 comes from · needs "How wide?"
 #
 # $\tfrac{8}{3} \cdot 4096$ is 10922.67, but LLaMA-7B is 11008 wide. Meta's code takes $\tfrac23$ of $4C$, drops the
-# fraction, and rounds **up** to a multiple of 256, "a large power of 2". Matrix kernels work in tiles of such sizes, and a
-# width that fills whole tiles wastes none. Write the rule with whole numbers only.
+# fraction, and rounds **up** to a multiple of 256, a "large power of 2" (its comment at `multiple_of`, `llama/model.py`).
+# Matrix kernels work in tiles of such sizes, and a width that fills whole tiles wastes none. Write the rule with whole
+# numbers only.
 #
 # <details><summary>Hint 1: drop the fraction</summary>
 #

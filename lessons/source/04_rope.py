@@ -30,7 +30,7 @@ from lib.text import corpora
 
 # %% tags=["nbval-check-output"]
 text = corpora.load("tales").train[:2_000_000]
-found = re.search(r"Little (\w+) [^.\"\n]* gave Little (\w+) the [^.\"\n]*\.", text)
+found = re.search(r"Little (\w+) [^.\"\n]* gave Big (\w+) the [^.\"\n]*\.", text)
 sentence = re.findall(r"\w+|[^\w\s]", found[0])
 giver, taker = found[1], found[2]
 swap = {giver: taker, taker: giver}
@@ -40,9 +40,10 @@ for words in (sentence, swapped, shuffled):
     print(" ".join(words))
 
 # %% [markdown]
-# Lesson 05 builds attention with all its parts. Its heart is three lines, and they are enough here. The last token asks a
-# **query**. Each token has a **key** and a **value**. The product of query and key is a **score**; softmax turns scores
-# into shares that add up to one; the output is the values in these shares.
+# Lesson 05 builds [attention](../lessons/GLOSSARY.md#attention) with all its parts. Its heart is three lines, and they are enough here. The last
+# token asks a **query**. Each token has a **key** and a **value**. The product of query and key is a **score**; softmax
+# turns scores into shares that add up to one; the output is the values in these shares. All of this together is one
+# **[head](../lessons/GLOSSARY.md#head)**; a model has many.
 
 
 # %%
@@ -75,8 +76,8 @@ answer = {(True, True, True): "three times the same", (True, False, False): "thr
 guess.reveal(answer or "the swap is lost, the shuffle shows", "A sum does not know the order of its terms.")
 
 # %% [markdown]
-# To attention a sentence is a **bag of words**. It can't know who gave. (In a deep model the causal mask betrays a little
-# of the order, since early tokens see fewer others. Such models
+# To attention a sentence is a **bag of words**. It can't know who gave. (In a deep model the causal mask, which hides later
+# tokens, betrays a little of the order, since early tokens see fewer others. Such models
 # [work](https://arxiv.org/abs/2203.16634), a little worse.)
 #
 # GPT-2 adds a learned vector for each position, 1,024 of them. It works, and there is no vector for position 1,025. And
@@ -191,13 +192,13 @@ plots_rope.clocks(
 # %% [markdown]
 # ## The formula
 #
-# For a vector $x$ at position $t$, and each pair $(a, b)$ of its channels, pair $j$ being turned by $t\,\omega_j$:
+# This is **[RoPE](../lessons/GLOSSARY.md#rope)**. For a vector $x$ at position $t$, and each pair $(a, b)$ of its channels, pair $j$ being turned by $t\,\omega_j$:
 #
 # $$(a, b) \to \big(a \cos t\omega_j - b \sin t\omega_j,\;\; b \cos t\omega_j + a \sin t\omega_j\big)$$
 #
 # - Queries and keys are turned, **values are not**: the position should steer who listens to whom, not what is said.
 # - Nothing is learned. The cosines and sines are a table, the same for all layers and heads.
-# - Which channels are a pair? **Half-split**: channel $j$ and channel $j + N/2$. Hugging Face, OpenELM and this course do
+# - Which channels are a pair? **[Half-split](../lessons/GLOSSARY.md#half-split-and-interleaved)**: channel $j$ and channel $j + N/2$. Hugging Face, OpenELM and this course do
 #   so. Remember that this is a choice. It will matter.
 
 # %% [markdown]
@@ -561,7 +562,7 @@ for name, theta in (("LLaMA", 10_000), ("Llama 3", 500_000), ("Code Llama", 1_00
 # first. That makes room for longer texts, and it must be trained, or the model reads the clock wrong.
 #
 # What can go wrong? Every score as a function of the distance $d$ is a sum of waves, $\sum_j p_j \cos d\omega_j + r_j \sin
-# d\omega_j$; query and key choose the $p_j$ and $r_j$. Let us choose them to fit a wish on distances 0 to 63: score 4 for
+# d\omega_j$; query and key choose the $p_j$ and $r_j$. Choose them to fit a wish on distances 0 to 63: score 4 for
 # the nearest, fading to 0. Then look beyond.
 
 # %%
@@ -641,4 +642,4 @@ print("q equals Meta's:", bool((rotate_interleaved(q, cos, sin) - meta).abs().ma
 # - Barbero et al., [Round and Round We Go](https://arxiv.org/abs/2410.06205): what a trained model really uses the fast and
 #   the slow hands for.
 #
-# **Next:** [05. Many heads, fewer keys](05_attention.ipynb).
+# **Next:** [05. Many heads can share few keys](05_attention.ipynb).

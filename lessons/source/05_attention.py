@@ -152,7 +152,7 @@ guess.reveal(f"{bare[0]:.0f}", "Each product has variance 1, N of them have vari
 # ## Why the mask
 #
 # In training, a whole text goes in at once, and every token guesses the next one. Token $t$ may then see token $t + 1$:
-# that is the answer. The **causal mask** gives the keys with $s > t$ the score $-\infty$, and $e^{-\infty} = 0$.
+# that is the answer. The **[causal mask](../lessons/GLOSSARY.md#causal-mask)** gives the keys with $s > t$ the score $-\infty$, and $e^{-\infty} = 0$.
 #
 # What happens without it? Take the built-in tales, byte by byte, and a model that is one attention and nothing else.
 
@@ -320,7 +320,7 @@ for name, word, channels in (("head 1", "a", slice(0, 128)), ("head 2", "to", sl
 #
 # A model tells a story token by token. The new token asks, and all the earlier ones answer with their keys and values.
 # The mask makes sure that those **can't have changed**: an earlier token never saw the new one. So keep them. That is the
-# **KV cache**, and it is all that a LLaMA remembers.
+# **[KV cache](../lessons/GLOSSARY.md#kv-cache)**, and it is all that a LLaMA remembers.
 
 
 # %%
@@ -357,7 +357,7 @@ print(f"the model's weights: {2 * PRESETS['llama-7b'].n_params / 2**30:4.1f} GiB
 #
 # - $G = H$: multi-head attention, **MHA**. LLaMA, Llama 2 7B and 13B.
 # - $G = 1$: multi-query attention, **MQA**. The smallest cache, at some cost in quality (arXiv 2305.13245, table 1).
-# - between: grouped-query attention, **GQA**. Llama 2 70B, TinyLlama, LiteLlama, Mistral.
+# - between: [grouped-query attention](../lessons/GLOSSARY.md#grouped-query-attention), **GQA**. Llama 2 70B, TinyLlama, LiteLlama, Mistral.
 
 # %%
 plots_attention.sharing(n_heads=8, n_kv_heads=(8, 2, 1), names=("MHA", "GQA", "MQA"))
@@ -392,7 +392,7 @@ guess.reveal(answer, f"{ratio:.3f} times as large: it has 8 key heads, not 64.")
 # ## Build the layer
 #
 # A layer of a language model has two halves. One mixes along the channels of each token: the SwiGLU of lesson 03. The other
-# mixes along time, and only there do tokens meet. In a LLaMA this **time mixer** is grouped attention.
+# mixes along time, and only there do tokens meet. In a LLaMA this **[time mixer](../lessons/GLOSSARY.md#time-mixer)** is grouped attention.
 #
 # **Exercise 05.2** · implement · ●●○ · 15 min · 5 points · teaches LLaMA's time mixer · needs 05.1
 #
@@ -600,7 +600,7 @@ shared_keys = check("05.3", shared_keys)
 # %% [markdown]
 # **Exercise 05.4** · implement · ●●○ · 10 min · 3 points · teaches a cache that stops growing · needs 05.2
 #
-# Mistral lets a token see the last $W$ tokens alone, itself included: a *sliding window*. Then older keys can be thrown away.
+# Mistral lets a token see the last $W$ tokens alone, itself included: a *[sliding window](../lessons/GLOSSARY.md#sliding-window)*. Then older keys can be thrown away.
 # Write `recent`: append `new` to `old` (`old` is None at the beginning) and return what the T new tokens may still look
 # at, **oldest first and not one more**. With T = 1 that is $W$ keys. With more it is not $W$: the first of the new tokens
 # looks further back than the last one.

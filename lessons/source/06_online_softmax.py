@@ -126,7 +126,7 @@ print(f"in one pass {weighted / total:.4f}, with all weights {weights @ torch.te
 # %% [markdown]
 # ## The formula
 #
-# For one query keep three things: the maximum $m$ so far, the sum $\ell$ of the powers, and the sum $o$ of the powers times
+# This is the **[online softmax](../lessons/GLOSSARY.md#online-softmax)**. For one query keep three things: the maximum $m$ so far, the sum $\ell$ of the powers, and the sum $o$ of the powers times
 # the values, a vector. A block brings scores $a_s$ and values $v_s$:
 #
 # $$m' = \max(m, \max_s a_s) \qquad \ell' = e^{m - m'} \ell + \sum_s e^{a_s - m'} \qquad
@@ -351,7 +351,7 @@ answer = "no smaller" if ratio > 0.75 else "a half" if ratio > 0.3 else "a tenth
 guess.reveal(answer, "Every tile is kept for the backward pass.")
 
 # %% [markdown]
-# All tiles together are the matrix again. FlashAttention's second idea is for this: keep only one number for each query,
+# All tiles together are the matrix again. [FlashAttention](../lessons/GLOSSARY.md#flashattention)'s second idea is for this: keep only one number for each query,
 # $m + \ln \ell$, **throw the tiles away, and compute them a second time** on the way back. That is why the fused kernel needs
 # so little here, too. More operations, and still less time: on a GPU, moving the matrix takes longer than computing it
 # twice (Dao et al., section 3).
@@ -465,8 +465,9 @@ for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
 # %% [markdown]
 # **Exercise 06.4** · implement · ●●● · 15 min · 4 points · teaches the same pass elsewhere · needs 06.1, cross-entropy
 #
-# The loss has a large matrix, too: the logits, (T, V). For 4,096 tokens and LLaMA's 32,000 words in float32 that is
-# 0.5 GB; with the 128,256 words of Llama 3, 2 GB. Write `chunked_loss`: the mean cross-entropy, with the logits of `chunk`
+# The loss has a large matrix, too: the logits, (T, V). (Here a *word* is an entry of the vocabulary; a *token* is a place
+# in the text.) For 4,096 tokens and LLaMA's 32,000 words in float32 that is 0.5 GB; with the 128,256 words of Llama 3,
+# 2 GB. Write `chunked_loss`: the mean cross-entropy, with the logits of `chunk`
 # words at a time. For token $t$ it is $\ln \sum_w e^{z_{tw}} - z_{t,\,\mathrm{target}}$: a sum of powers over a stream.
 #
 # <details><summary>Hint 1: the first part</summary>

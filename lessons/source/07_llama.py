@@ -84,8 +84,8 @@ print(f"the table needs {bigram:.2f} bits a byte; the floor is {corpus.floor_bit
 #
 # $$x \leftarrow x + \mathrm{mix\_time}(\mathrm{norm}(x)) \qquad x \leftarrow x + \mathrm{mix\_channels}(\mathrm{norm}(x))$$
 #
-# The vector $x$ is the **residual stream**. It is wide road from the first embedding to the head, and every block writes
-# a note into it.
+# The vector $x$ is the **[residual stream](../lessons/GLOSSARY.md#residual-stream)**. It is a wide road from the first embedding to the head, and
+# every block leaves a note on it.
 #
 # **Exercise 07.1** · implement · ●○○ · 10 min · 3 points · teaches pre-norm and the contract of state · needs 02 to 05
 #
@@ -156,13 +156,13 @@ plots.blocks(
 )
 
 # %% [markdown]
-# Read the picture from below, as the numbers flow. From `x` to the second `+` is one block; it stands there N times. The road
-# on the left is never interrupted: every part stands beside it and adds to it. That is why 80 such blocks (LLaMA-65B) still train.
+# Read the picture from below, as the numbers flow. From `x` to the second `+` is one block, and a model has many, one above
+# the other. The road on the left is never interrupted: every part stands beside it and adds to it. That is why 80 such blocks (LLaMA-65B) still train.
 #
 # ## The whole model
 #
 # Embed, blocks, a last norm, and a head that gives each of the $V$ tokens a score, its **logit**. Everything that the
-# model remembers between calls is its *state*: how many tokens it has seen, and one KV cache for each block.
+# model remembers between calls is its *[state](../lessons/GLOSSARY.md#state)*: how many tokens it has seen, and one KV cache for each block.
 #
 # **Exercise 07.2** · implement · ●●○ · 15 min · 5 points · teaches how a model is wired, and where position enters ·
 # needs 07.1
@@ -463,7 +463,7 @@ widgets.explore(
 
 # %% [markdown]
 # With 32,000 tokens a tiny model is nearly all table. That is why this course uses 2,048, and why OpenELM and many small
-# models **tie** the two tables.
+# models **[tie](../lessons/GLOSSARY.md#tied-embeddings)** the two tables.
 #
 # ## Exercises
 #
@@ -534,7 +534,7 @@ for name in ("llama-7b", "tinyllama-1.1b", "litellama-460m", "mistral-7b-v0.1"):
 # %% [markdown]
 # ## Recap
 #
-# A LLaMA is an embedding, N blocks that each add two notes to the residual stream, a norm and a head. Its state is a
+# A LLaMA is an embedding, blocks that each add two notes to the residual stream, a norm and a head. Its state is a
 # position and one KV cache a block, and whole equals step by step. Your thirty lines give transformers' logits and the
 # published counts, from 460 million to 69 billion parameters, with nothing but other numbers in the config.
 #

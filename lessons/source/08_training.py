@@ -33,7 +33,7 @@ from lib.text.published import load_tokenizer
 # %% [markdown]
 # ## The need
 #
-# Four thousand stories become one stream of tokens. A **batch** is a few rows of it: `x`, and `y`, the same moved by one.
+# Four thousand stories become one stream of tokens. A **[batch](../lessons/GLOSSARY.md#batch)** is a few rows of it: `x`, and `y`, the same moved by one.
 # The loss is the mean of $-\ln p$ over the tokens that came, in **nats a token**. The floor is the mean of what the grammar
 # itself leaves to chance, in the same unit.
 
@@ -50,12 +50,12 @@ print(f"knows nothing: ln V = {math.log(tokenizer.vocab_size):.2f} nats a token;
 
 # %% [markdown]
 # A small LLaMA, and the oldest recipe: **gradient descent**. Each weight goes a step against its gradient, and the same
-# **rate** says for all of them how far.
+# **[rate](../lessons/GLOSSARY.md#learning-rate)** says for all of them how far.
 
 
 # %%
 def new_model():
-    """A LLaMA of 220 thousand weights, the same random ones each time."""
+    """A LLaMA of 350 thousand weights, the same random ones each time."""
     torch.manual_seed(0)
     V = tokenizer.vocab_size
     return Llama(LlamaConfig(V, n_layers=2, d_model=64, n_heads=4, n_kv_heads=2, d_head=16, d_ff=168, context_length=512))
@@ -100,8 +100,8 @@ guess.reveal(
 )
 
 # %% [markdown]
-# At this pace the floor is thousands of steps away. One rate for all weights is the trouble. Look at the gradients: the typical size differs from weight to weight by more
-# than a factor of ten, and a row of the embedding gets one only when its token comes.
+# Still far from the floor. One rate for all weights is the trouble. Look at the gradients: the typical size differs from
+# weight to weight by more than a factor of ten, and a row of the embedding gets one only when its token comes.
 
 # %%
 model = new_model()
@@ -118,9 +118,10 @@ for name in ("embed", "blocks.0.mix_time.value", "blocks.1.mix_time.key", "block
 # $$m \leftarrow \beta_1 m + (1-\beta_1)\, g \qquad v \leftarrow \beta_2 v + (1-\beta_2)\, g^2 \qquad
 # w \leftarrow w - \eta\, \frac{\hat m}{\sqrt{\hat v} + \epsilon} - \eta\, \lambda\, w$$
 #
-# $g$ is the gradient, $\eta$ the rate, $\beta_1 = 0.9$ and $\beta_2 = 0.95$ say how long the means remember. Both begin at
-# zero, so the hats divide by how much of a mean is there yet: $\hat m = m / (1 - \beta_1^t)$ at step $t$, and $\hat v$ alike.
-# The last term is **decay**: a share $\eta\lambda$ of the weight itself is taken away.
+# $w$ is the weight, $g$ its gradient, $\eta$ the rate; $\beta_1 = 0.9$ and $\beta_2 = 0.95$ say how long the means remember;
+# $\epsilon$, tiny, keeps the division finite. Both means begin at zero, so the hats divide by how much of a mean is there
+# yet: $\hat m = m / (1 - \beta_1^t)$ at step $t$, and $\hat v$ alike. The last term is
+# **[decay](../lessons/GLOSSARY.md#weight-decay)**: a share $\eta\lambda$ of the weight itself is taken away.
 
 # %%
 guess = predict(
@@ -220,8 +221,9 @@ guess.reveal(
 )
 
 # %% [markdown]
-# Both are far below gradient descent. But the damage of the first steps is not made good for a long time. So the rate climbs: that is **warm-up**. And since AdamW
-# runs about near the bottom, the rate should fall at the end. LLaMA's way down is half a cosine, to a tenth.
+# Both are far below gradient descent. But the damage of the first steps is not made good for a long time. So the rate
+# climbs: that is **[warm-up](../lessons/GLOSSARY.md#warm-up)**. And since AdamW runs about near the bottom, the rate should fall at the end.
+# LLaMA's way down is half a [cosine](../lessons/GLOSSARY.md#cosine-schedule), to a tenth.
 #
 # **Exercise 08.1** · implement · ●○○ · 10 min · 3 points · teaches warm-up and cosine · needs nothing else
 #
@@ -298,7 +300,7 @@ for name, losses in {"undisturbed  ": plain[0.5], "one bad batch": hit}.items():
 # %% [markdown]
 # All gradients together are one long vector. The bad batch makes it far longer than usual, and one step along it throws
 # the weights away. So look at its length, the **global norm**: where it is above a limit, shrink the whole vector to the
-# limit. The direction stays.
+# limit. The direction stays. This is [clipping](../lessons/GLOSSARY.md#gradient-clipping).
 #
 # **Exercise 08.2** · implement · ●●○ · 10 min · 3 points · teaches clipping by the global norm · needs nothing else
 #
@@ -433,8 +435,9 @@ plots.curves(
 # ## A longer run
 #
 # The command in the record below trained a larger model for thousands of steps with LLaMA's recipe: AdamW, warm-up,
-# cosine, clipping. Only the rate differs: it is higher, for a small model, and falls to 2 % of its peak, not to 10 %. The
-# losses of that run are on record.
+# cosine, clipping. Two things differ. The rate is higher, for a small model, and falls to 2 % of its peak, not to 10 %. And
+# each row of the head starts in the direction of the same word's embedding: then a word that a block **copies** is one that
+# the head knows from the first step on, and copying is learned sooner. The losses of that run are on record.
 
 # %%
 FOLDER = corpora.DATA / "checkpoints" / "llama-tales"
@@ -596,8 +599,8 @@ print("stopped after 5 of 8 steps; all", len(pieces), "losses are the same, bit 
 # **Exercise 08.5** · repair · ●●● · 20 min · 5 points · teaches gradient accumulation, and a bug that transformers had ·
 # needs 08.2
 #
-# A batch that does not fit into memory is taken in parts, and the parts' gradients are added up: **gradient
-# accumulation**. It must give what the whole batch gives. The function below takes the mean of the parts' means. In
+# A batch that does not fit into memory is taken in parts, and the parts' gradients are added up:
+# **[gradient accumulation](../lessons/GLOSSARY.md#gradient-accumulation)**. It must give what the whole batch gives. The function below takes the mean of the parts' means. In
 # instruction tuning (lesson 19) the tokens of the question are not counted: their `y` is -100. Then the result is wrong.
 # In October 2024 transformers' own trainer was found to do just that.
 #

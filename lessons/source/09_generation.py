@@ -85,7 +85,7 @@ for slip in (0.0001, 0.001, 0.01):
 #
 # ## By hand, on five words
 #
-# **Temperature** $T$ divides the logits before they become chances: $p_i \propto e^{z_i / T}$. Below 1 the likely gets
+# **[Temperature](../lessons/GLOSSARY.md#temperature)** $T$ divides the logits before they become chances: $p_i \propto e^{z_i / T}$. Below 1 the likely gets
 # likelier, above 1 all get more alike. At 0 the likeliest takes all, so it is treated as a case of its own.
 
 # %% tags=["nbval-check-output"]
@@ -105,7 +105,7 @@ for temperature in (0.5, 1.0, 2.0):
 # %% [markdown]
 # Temperature alone never forbids anything. Two filters do:
 #
-# - **top-k**: keep the $k$ likeliest. But sometimes one token is possible (`Great-uncle Am` goes on with `ir`), and
+# - **[top-k](../lessons/GLOSSARY.md#top-k-and-top-p)**: keep the $k$ likeliest. But sometimes one token is possible (`Great-uncle Am` goes on with `ir`), and
 #   sometimes two hundred (a name at the start). No $k$ is right for both.
 # - **top-p**: keep the smallest set of likeliest tokens whose chances sum to $p$ or more. The set is small where the model
 #   is sure, and large where it is not.
@@ -196,18 +196,18 @@ entropy = torch.distributions.Categorical(logits=open_logits).entropy()
 words = [t for t in range(20, 120) if tokenizer.decode([int(open_logits[t].argmax())]).startswith(" ")]
 spot = min(words, key=lambda t: abs(float(entropy[t]) - 2.0))  # where a word begins; neither sure nor at a loss
 print(tokenizer.decode(story[0, 1 : spot + 1].tolist()), "...")
-row = open_logits[spot]
-top = row.topk(9).indices
+open_row = open_logits[spot]
+top = open_row.topk(9).indices
 
 
 # %%
 def draw_remaining(temperature, top_p):
     """Bars of the nine likeliest tokens; those that are cut are pale."""
-    hot = row / temperature
+    hot = open_row / temperature
     kept = keep_top_p(hot, top_p)
     share, names = hot.softmax(-1), {int(i): repr(tokenizer.decode([int(i)])) for i in top}
     colors = {name: "LLAMA" if kept[i] > -math.inf else "#BBBBBB" for i, name in names.items()}
-    words = f"{int((kept > -math.inf).sum()):,} of {len(row):,} tokens remain, with {share[kept > -math.inf].sum():.0%} of the chance"
+    words = f"{int((kept > -math.inf).sum()):,} of {len(open_row):,} tokens remain, with {share[kept > -math.inf].sum():.0%} of the chance"
     return plots.draw_bars(
         {name: share[i].item() for i, name in names.items()}, colors=colors, form="{:.3f}", xlabel="chance", title=words
     )
@@ -319,7 +319,7 @@ plots.curves(
 #
 # **Exercise 09.2** · implement · ●●○ · 10 min · 3 points · teaches another line between likely and unlikely · needs 09.1
 #
-# **min-p** asks each token for a share of the best one's chance: keep those with $p_i \ge m \cdot \max_j p_j$. It needs no
+# **[min-p](../lessons/GLOSSARY.md#min-p)** asks each token for a share $m$ of the best one's chance: keep those with $p_i \ge m \cdot \max_j p_j$. It needs no
 # sorting. Write it for logits (..., V); the others become $-\infty$.
 #
 # <details><summary>Hint 1</summary>

@@ -94,13 +94,13 @@ plots_widths.costs(
 # answer.)
 #
 # **Could the same number of parameters do more, if the layers got different shares?** OpenELM (Apple, 2024) says yes, and
-# that the shares should grow from the first layer to the last.
+# that the shares should grow from the first layer to the last: [layer-wise scaling](../lessons/GLOSSARY.md#layer-wise-scaling).
 
 # %% [markdown]
 # ## By hand
 #
 # The model stays as wide as it is: what flows from layer to layer has `d_model` channels everywhere. Two numbers change
-# with the layer $i = 0, \dots, L-1$, each in a straight line:
+# with the layer, $i = 0, \dots, L-1$ of $L$ layers, each in a straight line:
 #
 # $$\alpha_i = 0.5 + 0.5\,\frac{i}{L-1} \qquad \beta_i = 0.5 + 3.5\,\frac{i}{L-1}$$
 #
@@ -287,14 +287,14 @@ widgets.explore(
 )
 
 # %% [markdown]
-# The MLPs decide: attention is the smaller part, and its heads can't change by less than a group. The total moves by some per
-# cent, though the mean of the multipliers does not: that is the rounding. Remember it when you compare.
+# The MLPs decide: attention is the smaller part, and its heads can't change by less than a group. The total moves by a few
+# percent, though the mean of the multipliers does not: that is the rounding. Remember it when you compare.
 #
 # ## One more thing in the block: QK-norm
 #
 # Scores are products of queries and keys. If training makes both matrices ten times larger, the scores grow a hundredfold,
 # softmax gives all to one key, and no gradient is left that could undo it. OpenELM puts an RMSNorm on each head's query
-# and key.
+# and key, [QK-norm](../lessons/GLOSSARY.md#qk-norm).
 
 # %%
 T, N = 12, 16

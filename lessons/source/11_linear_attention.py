@@ -96,10 +96,11 @@ guess.reveal(answer, "It is one sum, in another order.")
 # $$y_t = \sum_{s \le t} (q_t \cdot k_s)\, v_s \;=\; q_t \Big( \sum_{s \le t} k_s^\top v_s \Big) \;=\; q_t S_t
 # \qquad S_t = S_{t-1} + k_t^\top v_t$$
 #
-# $k_s^\top v_s$ is a column times a row: an $N \times N$ matrix. $S$ is the **state**: what is written under a key can be read
+# $k_s^\top v_s$ is a column times a row: an $N \times N$ matrix. $S$ is the **[state](../lessons/GLOSSARY.md#state)**: what is written under a key can be read
 # with a query like that key. The causal mask is gone, since $S_t$ holds nothing of later tokens.
 #
-# The left side is a matrix of all pairs, under a mask. It will be our reference:
+# The left side is a matrix of all pairs, under a mask. It will be our reference for
+# [linear attention](../lessons/GLOSSARY.md#linear-attention). ($D$ in the shapes is the number of channels of a value, which need not be $N$.)
 
 
 # %% tags=["builds:lib.layers.linear_attention.linear_attention"]
@@ -256,7 +257,7 @@ guess.reveal(answer, "256 small steps that must wait for each other, against two
 # %% [markdown]
 # ## Between the two: chunks
 #
-# Cut the text into chunks of $L$ tokens. Within a chunk use the matrix of pairs, which is small. What came before the chunk
+# Cut the text into [chunks](../lessons/GLOSSARY.md#chunked-form) of $L$ tokens. Within a chunk use the matrix of pairs, which is small. What came before the chunk
 # is in $S$, one product for all $L$ tokens. Then bring $S$ to the end of the chunk, with one product, too.
 
 # %%
@@ -471,7 +472,7 @@ for t in (10, 100, 1000):
 # $$y_t = \frac{\sum_{s \le t} \big(\phi(q_t) \cdot \phi(k_s)\big)\, v_s}{\sum_{s \le t} \phi(q_t) \cdot \phi(k_s)}
 # \qquad \phi(x) = \mathrm{elu}(x) + 1 = \begin{cases} x + 1 & x > 0 \\ e^x & x \le 0 \end{cases}$$
 #
-# $\phi$ is the **feature map**, applied to each number; the lower sum is the **normaliser**. Does the lower sum need a state
+# $\phi$ is the **[feature map](../lessons/GLOSSARY.md#feature-map)**, applied to each number; the lower sum is the **normaliser**. Does the lower sum need a state
 # of its own? It is the upper sum with $v_s = 1$. So let a channel of ones go along with the values: $S$ gets one column
 # more.
 

@@ -84,7 +84,7 @@ guess.reveal(answer, "Its share is one of forty.")
 # %% [markdown]
 # ## Token shift
 #
-# Begin with the cheapest idea. How much is it worth to see the token before? Count it, for bytes of the tales: how many
+# Begin with the cheapest idea, the [token shift](../lessons/GLOSSARY.md#token-shift). How much is it worth to see the token before? Count it, for bytes of the tales: how many
 # bits does the next byte still cost, if you know one byte, or two?
 
 
@@ -159,8 +159,8 @@ def mix(x, before, *shares):
 #
 # One channel, four tokens. Each brings a key, one number that says how much it matters, and a value. Token 3 takes a
 # mean of all values. What is the weight of each? The key counts as $e^k$. A token of the past has faded by $e^w$ for
-# each step since the one after it, with $w < 0$. And the token itself has not faded at all, so it gets a number of its
-# own in place of a fading, the **bonus** $u$.
+# each step since the one after it, with $w < 0$: the [decay](../lessons/GLOSSARY.md#decay). And the token itself has not faded at all, so it gets a number of its
+# own in place of a fading, the **[bonus](../lessons/GLOSSARY.md#bonus)** $u$.
 
 # %% tags=["nbval-check-output"]
 keys, values, w, u = [0.0, 1.0, 0.5, 2.0], [10.0, 20.0, 30.0, 40.0], -0.5, 0.3
@@ -399,7 +399,7 @@ widgets.explore(
 # %% [markdown]
 # ## Time mix
 #
-# Now the layer. Each token is shifted and mixed three times, for the **key**, the **value** and the **receptance** $r$,
+# Now the layer. Each token is shifted and mixed three times, for the **key**, the **value** and the **[receptance](../lessons/GLOSSARY.md#receptance)** $r$,
 # which gives the model its name with them (R, W for the decay, K, V). The receptance is a gate, as in lesson 03: it
 # decides how much of what is remembered gets through.
 #
@@ -748,8 +748,8 @@ else:
 
 # %% [markdown]
 # Three layers that you have written, and the published code gives the same logits for each token. (The control shows
-# that the comparison would have seen a mistake of ten per cent in one vector of one layer.) What it has more than yours
-# is speed, and halves of precision for graphics cards. transformers has RWKV-4, too (`RwkvForCausalLM`), and the tests
+# that the comparison would have seen a mistake of ten percent in one vector of one layer.) What it has more than yours
+# is speed, and half precision for GPUs. transformers has RWKV-4, too (`RwkvForCausalLM`), and the tests
 # of this course hold lib's model to both.
 #
 # ## Recap

@@ -111,7 +111,7 @@ print("right of twelve, with a matrix:", asked(names @ memory))
 assert asked(names @ memory) > 11.5
 
 # %% [markdown]
-# $S = \sum_s k_s^\top v_s$ is the state of linear attention (lesson 11). Where the keys are at right angles, each value
+# $S = \sum_s k_s^\top v_s$ is the state of linear attention (lesson 11), a [matrix-valued state](../lessons/GLOSSARY.md#matrix-valued-state). Where the keys are at right angles, each value
 # comes back exactly. Random keys of 64 numbers are nearly so; what the other pairs add is noise.
 #
 # Was the comparison fair? The matrix has 4,096 numbers and the vector 64. That is the point: **the same 64 channels**
@@ -440,7 +440,7 @@ print(f"512 tokens, 4 texts: loop {loop:.2f} s, blocks {blocks:.3f} s: {loop / b
 # RWKV-4 divides by the sum of its weights. Here $r \cdot k$ may be negative, so the weights may add up to nothing, and
 # nobody divides. The price: $y$ has any size. It grows as more is remembered, and a head with small keys whispers. So
 # each head's $y$ is **normalised by itself**: mean 0 and deviation 1 over its $N$ channels, then a weight and a bias
-# for each channel. That is GroupNorm with the heads as groups, and it has an $\varepsilon$ ("epsilon") under the root:
+# for each channel. That is [GroupNorm](../lessons/GLOSSARY.md#groupnorm) with the heads as groups, and it has an $\varepsilon$ ("epsilon") under the root:
 # $(y - \text{mean}) / \sqrt{\text{variance} + \varepsilon}$. RWKV-5.2 takes $\varepsilon = 64 \cdot 10^{-5}$.
 
 # %%

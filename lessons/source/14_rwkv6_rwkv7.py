@@ -182,13 +182,13 @@ print(f"{remember(story + pause, chosen):.1e}")
 # %% [markdown]
 # ## A decay from the data
 #
-# Eagle's decay is $w = e^{-e^{d}}$ with a learned $d$ for each channel. Finch lets $d$ depend on the token. $x_t$ is the
+# Eagle's decay is $w = e^{-e^{d}}$ with a learned $d$ for each channel. Finch lets $d$ [depend on the token](../lessons/GLOSSARY.md#data-dependent-decay). $x_t$ is the
 # token's vector of $C$ channels, after its token shift:
 #
 # $$d_t = \text{bias} + \tanh(x_t A)\, B \qquad\qquad w_t = e^{-e^{d_t}}$$
 #
 # $A$ is (C, R) and $B$ is (R, C), with a *rank* $R$ much smaller than $C$: two thin matrices cost $2CR$ numbers, where a full
-# one costs $C^2$. The form is called LoRA, from *low rank adaptation*. The tanh keeps a wild token from wild decays. At the
+# one costs $C^2$. The form is called [LoRA](../lessons/GLOSSARY.md#low-rank-product), from *low rank adaptation*. The tanh keeps a wild token from wild decays. At the
 # start $A = 0$, so Finch begins as Eagle: the bias alone.
 #
 # Code works with $\log w_t = -e^{d_t}$: sums of logarithms instead of products of tiny numbers.
@@ -359,7 +359,7 @@ guess.reveal(f"{ask(added, key)[0]:.0f}", "It only adds: the answer is the sum o
 #
 # $$S \leftarrow S - \beta\,(S k)\,k^\top + \beta\, v\, k^\top = S + \beta\,(v - S k)\,k^\top$$
 #
-# This is the **delta rule**: write not the value, but the difference to what is there. Now read it another way. $S$ is a small
+# This is the **[delta rule](../lessons/GLOSSARY.md#delta-rule)**: write not the value, but the difference to what is there. Now read it another way. $S$ is a small
 # linear model which should answer $v$ when it is asked $k$. Its loss is $\tfrac12 \lVert S k - v \rVert^2$, and the gradient
 # of that with respect to $S$ is $(S k - v)\,k^\top$. So the delta rule is **one step of gradient descent** with the learning
 # rate $\beta$, at each token, while the text is read:
@@ -390,7 +390,7 @@ plots_delta.rewrite(
 )
 
 # %% [markdown]
-# The loss falls to $(1 - \beta)^2$ of what it was, since $k$ has length one. RWKV-7 calls $\beta$ the *in-context learning rate*. The picture
+# The loss falls to $(1 - \beta)^2$ of what it was, since $k$ has length one. RWKV-7 calls $\beta$ the *[in-context learning rate](../lessons/GLOSSARY.md#in-context-learning-rate)*. The picture
 # shows three boxes and three coins, and box A written twice.
 #
 # Look at column A. Adding leaves two coins in the box; the delta rule leaves one. Column B is untouched by both.
@@ -433,7 +433,7 @@ print(f"add only, 16 times: A answers {ask(added, A)[0]:.0f}, B answers {ask(add
 #
 # - $w_t$, the decay, multiplies the columns. It is $e^{-e^{-1/2} \sigma(d_t)}$, so it lies between 0.545 and 1: no token can
 #   wipe a channel at once any more. That is now the work of the middle term.
-# - $a_t = -\kappa_t$: what is asked for removal. $\kappa$ ("kappa"), the **removal key**, is the key times learned factors,
+# - $a_t = -\kappa_t$: what is asked for removal. $\kappa$ ("kappa"), the **[removal key](../lessons/GLOSSARY.md#removal-key)**, is the key times learned factors,
 #   normalised to length one in each head.
 # - $b_t = \beta_t \odot \kappa_t$: where, and how much of it, is removed. The rate $\beta_t$ is in (0, 1) for **each channel**,
 #   and comes from the data; $\odot$ multiplies channel by channel.
@@ -582,8 +582,8 @@ print("left of the old value, by head:", [round(share, 2) for share in left_over
 # ## Goose's time mixer
 #
 # With `removal` the rest is plain. Three pieces are new. The **rate** also scales what is written: $k \leftarrow k\,(1 + (\beta -
-# 1)\,\alpha)$, where $\alpha$ (`boost`) is learned; at $\alpha = 1$ a rate of 0 means neither erase nor write. The **value
-# residual**: the first layer keeps its values, and every later layer may lean towards them, $v + (v_{\text{first}} - v)\,
+# 1)\,\alpha)$, where $\alpha$ (`boost`) is learned; at $\alpha = 1$ a rate of 0 means neither erase nor write. The **[value residual](../lessons/GLOSSARY.md#value-residual)**:
+# the first layer keeps its values, and every later layer may lean towards them, $v + (v_{\text{first}} - v)\,
 # \sigma(\dots)$, so that a deep layer still sees what the words were. And the **bonus** moves out of the state: the token's own
 # value, times $\sum_n r_n k_n p_n$ with learned $p$, is added behind the norm.
 

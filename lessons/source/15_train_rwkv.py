@@ -123,7 +123,7 @@ guess.reveal("far above it" if first > 1.5 * math.log(V) else "about that" if fi
 # ## By hand: how long does a channel remember?
 #
 # In generations 4 and 5 a channel learns a number $d$, and keeps $w = e^{-e^d}$ of its memory at each token. Half of it is
-# left after $\ln 2 / e^d$ tokens: the **half-life**.
+# left after $\ln 2 / e^d$ tokens: the **[half-life](../lessons/GLOSSARY.md#half-life)**.
 
 # %% tags=["nbval-check-output"]
 for d in (-6, -5, -3, -1, 0, 1, 3):
@@ -144,6 +144,8 @@ for d in (-6, -5, -3, -1, 0, 1, 3):
 # RWKV-4: low -5, span 8. RWKV-5 and 6: low -6, span 5. RWKV-7 has a formula of the same kind.
 #
 # **Exercise 15.1** · implement · ●○○ · 10 min · 3 points · teaches where the decays start · needs nothing else
+#
+# Write the formula: the first $d$ of all channels of one layer, (C,).
 #
 # <details><summary>Hint 1</summary>
 #
@@ -419,7 +421,7 @@ for name in final:
 # %% [markdown]
 # **Exercise 15.4** · measure · ●●● · 15 min · 4 points · teaches when a difference is one · needs nothing else
 #
-# Three numbers against three. Return the difference of the means, and its **standard error**: how far it would move if you
+# Three numbers against three. Return the difference of the means, and its **[standard error](../lessons/GLOSSARY.md#standard-error)**: how far it would move if you
 # took other seeds. A mean of $n$ runs has the variance $s^2/n$, with $s^2$ the variance of single runs, computed with
 # $n - 1$; variances of independent numbers add up, and the error is the root.
 #

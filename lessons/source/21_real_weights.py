@@ -190,7 +190,7 @@ assert inventory(there, wanted, tied=model.config.tied) == ([], [], [])
 # %% [markdown]
 # ## Eight bits and a scale
 #
-# Real weights often come smaller than they were trained. In llama.cpp's format, GGUF, 32 neighbours in a row are a
+# Real weights often come smaller than they were trained: [quantised](../lessons/GLOSSARY.md#quantisation). In llama.cpp's format, [GGUF](../lessons/GLOSSARY.md#gguf), 32 neighbours in a row are a
 # **block**. In the kind `Q8_0` a block keeps one **scale** $d$ in float16, and of each weight the nearest whole multiple
 # $q$ of it, in one signed byte: $w \approx d\,q$. The largest weight of the block gets 127. By hand:
 
@@ -410,9 +410,9 @@ widgets.explore(
 def as_gguf(model):
     """Our tensors under llama.cpp's names, rows of query and key in its order."""
     c, weights, renamed = model.config, model.state_dict(), {}
-    for ours, theirs in expand(GGUF_LLAMA, c.n_layers).items():
-        heads = {"attn_q": c.n_heads, "attn_k": c.n_kv_heads}.get(theirs.split(".")[-2])
-        renamed[theirs] = to_interleaved(weights[ours], heads) if heads else weights[ours]
+    for ours, other in expand(GGUF_LLAMA, c.n_layers).items():
+        heads = {"attn_q": c.n_heads, "attn_k": c.n_kv_heads}.get(other.split(".")[-2])
+        renamed[other] = to_interleaved(weights[ours], heads) if heads else weights[ours]
     return renamed
 
 
@@ -552,8 +552,8 @@ print(f"{file_bytes:,} bytes, {8 * file_bytes / preset('smollm2-135m').n_params:
 # The file has 98,362,432 bytes. What is more than yours is the list of names, and the tokenizer: GGUF carries it along.
 
 # %% [markdown]
-# Now open it. An instruct model was trained on talks in a certain form, and its file has the recipe for that form, the **chat
-# template**; the marks between the turns are tokens of their own.
+# Now open it. An instruct model was trained on talks in a certain form, and its file has the recipe for that form, the
+# **[chat template](../lessons/GLOSSARY.md#chat-template)**; the marks between the turns are tokens of their own.
 #
 # The package is not part of the course's environment, since it is a download of 93 MB. Where it is missing, the
 # cell says how to get it, and the lesson goes on with a stand-in: the file of stories from above.
@@ -638,11 +638,11 @@ for path in sorted((folder / "my-llama").iterdir()):
     print(f"{path.name:22} {path.stat().st_size:10,} bytes")
 
 their_words = transformers.AutoTokenizer.from_pretrained(folder / "my-llama")
-theirs = transformers.AutoModelForCausalLM.from_pretrained(folder / "my-llama").eval()
+their_model = transformers.AutoModelForCausalLM.from_pretrained(folder / "my-llama").eval()
 start_of_it = "<|endoftext|>One day"
 ids = their_words(start_of_it, return_tensors="pt")["input_ids"]
 assert ids[0].tolist() == your_words.encode(start_of_it, allow_special=True)
-story = theirs.generate(ids, max_new_tokens=60, do_sample=False, pad_token_id=their_words.eos_token_id)
+story = their_model.generate(ids, max_new_tokens=60, do_sample=False, pad_token_id=their_words.eos_token_id)
 here = torch.cat(list(sample(yours, ids, 60, temperature=0, stop=your_words.eot)))
 assert story[0, ids.shape[1] :].tolist() == here.tolist()
 print("transformers tells your story, token for token the same as here:\n")

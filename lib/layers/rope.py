@@ -32,8 +32,11 @@ def rotate_half_split(x, cos, sin):
 
     (a, b) -> (a cos - b sin, b cos + a sin).  x: (..., T, N); cos, sin: (T, N/2). Returns x's shape and dtype.
     """
-    a, b = x.chunk(2, dim=-1)  # (..., T, N/2)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).type_as(x)  # (..., T, N)
+    # With a and b side by side, that is (a, b) (cos, cos) + (b, a) (-sin, sin): whole heads at a time, not halves.
+    cos, sin = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)  # (T, N)
+    ab = x.to(torch.promote_types(x.dtype, cos.dtype))  # (..., T, N)
+    ba = ab.roll(ab.shape[-1] // 2, -1)  # (..., T, N)
+    return (ab * cos + ba * sin).type_as(x)  # (..., T, N)
 
 
 def rotate_interleaved(x, cos, sin):

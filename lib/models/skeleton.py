@@ -108,6 +108,26 @@ def initialise(model, outputs=()):
             nn.init.normal_(weight, std=C**-0.5 / L if small else (0.4 / C) ** 0.5)
 
 
+@torch.no_grad()
+def head_from_embedding(model, spread=None):
+    """Let the rows of an untied head start in the directions of the embedding's, each as long as it was.
+
+    To repeat a word of the text, some block must carry its embedding to the place where it is due, and the head must
+    know it there. With a head of its own random rows the model has to learn for each word what it looks like to the
+    head; now it knows from the start, and learns copying with all words at once. It is what tying gives, without the
+    pull of the two tasks on one table later on. Nothing happens where the two are one table.
+
+    spread: first draw the embedding anew, normal with this standard deviation. RWKV begins at 1e-4, so that a few steps
+    decide all of it. But words that come in the same places, as names do, are then pulled the same way until they are
+    one vector, and nobody can copy what can't be told apart.
+    """
+    if not model.config.tied:
+        embed, head = model.embed.weight, model.head.weight  # (V, C), (V, C)
+        if spread is not None:
+            nn.init.normal_(embed, std=spread)
+        head.copy_(nn.functional.normalize(embed, dim=1) * head.norm(dim=1, keepdim=True))
+
+
 def n_params(model):
     """Count the parameters, shared ones once."""
     return sum(weight.numel() for weight in model.parameters())

@@ -1,11 +1,13 @@
 """Keep a run on the disk while it goes, and a trained model with its tokenizer when it is done.
 
-A file is written beside its place and then moved there, which no crash can leave half done. Nothing that is loaded can
-run code: tensors and plain values alone are read.
+A file is written beside its place and then moved there, which no crash can leave half done. A run's checkpoint has a
+checksum and keeps its predecessor. Nothing that is loaded can run code: tensors and plain values alone are read.
 """
 
 import json
+import os
 import time
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,8 @@ from safetensors.torch import save_file
 
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
+from lib.run.processes import Alone
+from lib.run.sealed import Refused, before, read_sealed, write_sealed
 from lib.text.bpe import BPE
 from lib.weights.files import open_safetensors, write_beside, write_json
 
@@ -35,9 +39,9 @@ class Keeper:
     Kept are the model, the optimizer, the random state, the last record, and what the run is: config, recipe, batches.
     """
 
-    def __init__(self, keep, model, optimizer, recipe, batches):
+    def __init__(self, keep, model, optimizer, recipe, batches, team=None):
         keep = keep if isinstance(keep, Keep | None) else Keep(keep)
-        self.keep, self.model, self.optimizer = keep, model, optimizer
+        self.keep, self.model, self.optimizer, self.team = keep, model, optimizer, team or Alone()
         self.identity = {
             "model": {"family": type(model).__name__.lower(), **asdict(model.config)},
             "recipe": asdict(recipe),
@@ -47,14 +51,15 @@ class Keeper:
 
     def resume(self, or_else):
         """Take up the run that is kept and return its last record; where nothing is kept, `or_else`."""
-        if self.keep is None or not Path(self.keep.path).exists():
+        if self.keep is None:
             return or_else
-        kept = load_checked(self.keep.path)
-        refuse_foreign(self.keep.path, kept["identity"], self.identity)
-        self.model.load_state_dict(kept["model"])
-        self.optimizer.load_state_dict(kept["optimizer"])
+        kept = self.team.from_first(lambda: newest(self.keep.path, self.identity))
+        if kept is None:
+            return or_else
+        self.team.load(self.model, self.optimizer, kept)
         set_random_state(kept["random"])
-        self.record = self.saved = tuple(kept["record"])
+        self.random, self.record = kept["random"], tuple(kept["record"])
+        self.saved = self.record
         return self.record
 
     def finished(self, record):
@@ -64,33 +69,81 @@ class Keeper:
             return
         self.random = random_state()  # now, since a step that is interrupted may have drawn some numbers
         late = self.keep.seconds is not None and time.monotonic() - self.clock >= self.keep.seconds
+        if self.keep.seconds is not None:
+            late = self.team.agree(late)
         if late or (self.keep.steps and record.step % self.keep.steps == 0):
             self.save()
 
-    def save(self):
-        """Write the last finished step, unless it is written already."""
+    def save(self, interrupted=False):
+        """Write the last finished step, unless it is written already. A full disk is a warning: the run is worth more.
+
+        After an interrupt, processes that hold a part each can't put the parts together: their last checkpoint stands.
+        """
         if self.keep is None or self.record == self.saved:
             return
-        parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if interrupted and (self.team.sharded or self.team.rank > 0):
+            return
+        self.clock = time.monotonic()
+        parts = self.team.gather({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()})
         kept = {"identity": self.identity, "record": self.record, "random": self.random, **parts}
-        write_beside(self.keep.path, lambda path: torch.save(kept, path))
-        self.saved, self.clock = self.record, time.monotonic()
+        try:
+            # After an interrupt the processes stand at different places: none waits for another.
+            (Alone() if interrupted else self.team).from_first(lambda: write_sealed(self.keep.path, kept))
+        except OSError as error:
+            warnings.warn(f"step {self.record[0]} could not be saved: {error}. {self.advice()}", stacklevel=2)
+        else:
+            self.saved = self.record
 
     def advice(self):
         """Say what became of what was trained."""
         if self.keep is None:
-            return "the model holds it"
-        return f"the model holds it, and so does {self.keep.path}: run the same again to go on from there"
+            return "the model holds it. With checkpoint=PATH the same call would go on from there"
+        if self.record == self.saved:
+            return f"the model holds it, and so does {self.keep.path}: run the same again to go on from there"
+        there = f"holds step {self.saved[0]}" if self.saved else "was not written"
+        return f"the model holds it; {self.keep.path} {there}"
+
+
+def newest(path, identity=None):
+    """Return the checkpoint at `path`, or the one before it where that is refused; None where there is neither.
+
+    One that is damaged or, with `identity`, of another run is refused: where the one before can be used it moves to
+    NAME.refused and a warning names it, else ValueError.
+    """
+    path, refused = Path(path), []
+    for place in (path, before(path)):
+        try:
+            kept = load_checked(place)
+            if identity is not None:
+                refuse_foreign(place, kept["identity"], identity)
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        if refused:
+            aside = path.with_name(path.name + ".refused")
+            os.replace(path, aside)
+            warnings.warn(f"{refused[0]}. It is {aside.name} now, and the one before it is used", stacklevel=2)
+        return kept
+    if refused:
+        raise ValueError("; ".join(refused))
+    return None
+
+
+def discard(path):
+    """Delete a run's checkpoint and the one before it."""
+    for place in (before(path), Path(path)):
+        place.unlink(missing_ok=True)
 
 
 def load_checked(path):
     """Load a checkpoint's tensors and plain values; a damaged file is refused by name."""
     try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"identity", "record", "random", "model", "optimizer"} - set(kept)
-    except Exception as error:  # torch raises five kinds of error for a file that is cut or altered
-        what = type(error).__name__
-        raise ValueError(f"{path} can't be read as a checkpoint ({what}): delete it to start anew") from error
+        kept = read_sealed(path)
+    except Refused as error:
+        raise ValueError(f"{error}: delete it to start anew") from error
+    missing = {"identity", "record", "random", "model", "optimizer"} - set(kept)
     if missing:
         raise ValueError(f"{path} is no checkpoint of a run, {sorted(missing)} are missing: choose another path")
     return kept

@@ -30,7 +30,7 @@ def main(arguments):
     try:
         commands = {"train": run, "sample": sample_command, "export": export_command, "bench": bench_command}
         return commands[command](options)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"python3 -m lib {command}: {error}", file=sys.stderr)
         return 1
 
@@ -45,7 +45,7 @@ def train_parser():
     parser.add_argument("--minutes", type=float, default=5.0, help="for the whole command (default: 5)")
     parser.add_argument("--steps", type=int, help="so many steps instead: the same run again on any machine")
     parser.add_argument("--corpus", choices=corpora.names(), default="tales")
-    parser.add_argument("--megabytes", type=float, default=32.0, help="of training text at most (default: 32)")
+    parser.add_argument("--megabytes", type=float, default=42.0, help="of training text at most (default: 42)")
     parser.add_argument("--out", type=Path, help="the folder to save in (default: checkpoints/MODEL-CORPUS)")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped in this folder")
     parser.add_argument("--half", action="store_true", help="save in float16: half the size")
@@ -58,6 +58,9 @@ def train_parser():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", help="cuda, mps or cpu (default: the fastest)")
     parser.add_argument("--dtype", choices=["auto", *DTYPES], default="auto", help="of the matrix products")
+    parser.add_argument("--compile", action="store_true", help="by torch.compile; on a CPU it takes a C++ compiler")
+    shard = "under torchrun: each process holds a part of the model (FSDP2), not a copy (DDP)"
+    parser.add_argument("--shard", action="store_true", help=shard)
     return parser
 
 

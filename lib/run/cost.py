@@ -90,7 +90,7 @@ def training_flops(config, T, batch=1, masked=False):
 
     Each product y = a b of the forward pass asks for two of its size in the backward pass, one for the gradient of a
     and one for that of b. Nothing is computed twice to save memory. Source: Kaplan et al. 2020, arXiv 2001.08361,
-    section 2.1. The optimiser, some ten operations a parameter and step, is left out.
+    section 2.1. The optimizer, some ten operations a parameter and step, is left out.
     """
     return prefill_flops(config, T, masked=masked).times(3 * batch)
 

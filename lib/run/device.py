@@ -1,5 +1,6 @@
 """One place that decides where a model runs and in which precision."""
 
+import shutil
 from contextlib import nullcontext
 
 import torch
@@ -52,3 +53,15 @@ def autocast(device, dtype="auto"):
     """Return a context in which matrix products run in `pick_dtype(device, dtype)`, weights staying as they are."""
     dtype = pick_dtype(device, dtype)
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
+
+
+def compiled(module, device, wanted=True):
+    """Return torch.compile(module) where it is wanted, else the module. The parameters stay the module's.
+
+    On a CPU torch writes C++, so a compiler has to be there: ValueError where there is none.
+    """
+    if not wanted:
+        return module
+    if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++", "cl"))):
+        raise ValueError("torch.compile writes C++, but there is no compiler: install g++ or clang++, or do without")
+    return torch.compile(module)

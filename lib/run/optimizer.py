@@ -4,6 +4,7 @@ import torch
 
 from lib.models.rwkv import Rwkv
 from lib.models.rwkv_start import learning_groups
+from lib.run.processes import Alone
 
 
 def parameter_groups(model, recipe):
@@ -56,8 +57,10 @@ class Optimizer:
     scaled down again. In other dtypes the scaler does nothing.
     """
 
-    def __init__(self, model, recipe, dtype=torch.float32):
-        self.parameters, self.max_norm = list(model.parameters()), recipe.clip
+    def __init__(self, model, recipe, dtype=torch.float32, team=None):
+        self.parameters, self.max_norm, self.team = list(model.parameters()), recipe.clip, team or Alone()
+        if self.team.sharded and dtype == torch.float16:
+            raise ValueError("float16 scales its gradients, and parts of them can't be: take bfloat16, or no --shard")
         self.parts = build_optimizers(model, recipe)
         self.peaks = [[group["lr"] for group in part.param_groups] for part in self.parts]
         self.scaler = torch.amp.GradScaler(self.parameters[0].device.type, enabled=dtype == torch.float16)
@@ -70,7 +73,7 @@ class Optimizer:
         """Shrink all gradients together to the largest norm that is allowed; return the norm that they had."""
         for part in self.parts:
             self.scaler.unscale_(part)
-        return torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm).item()
+        return self.team.number(torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm))
 
     def step(self, factor):
         """Update all parameters at `factor` times their peak rate."""

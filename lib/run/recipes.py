@@ -5,7 +5,7 @@ from lib.run.train import Recipe
 # Rows begin at a document's beginning, and hold about one story: 8 x 192 tokens a step. Small batches, many steps.
 BATCH_SIZE, LENGTH = 8, 192
 RECIPES = {
-    "adamw": {"learning_rate": 4e-3, "final_ratio": 0.02},
+    "adamw": {"learning_rate": 2.5e-3, "final_ratio": 0.02},
     "muon": {"optimizer": "muon", "learning_rate": 3e-3, "matrix_rate": 0.02, "final_ratio": 0.02},
 }
 

@@ -9,11 +9,13 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch.nn.functional as F
+from torch import nn
 
 from lib.run.checkpoint import Keeper
-from lib.run.device import autocast, pick_device, pick_dtype
+from lib.run.device import autocast, compiled, pick_device, pick_dtype
+from lib.run.loss import next_token_loss
 from lib.run.optimizer import Optimizer
+from lib.run.processes import Alone
 from lib.run.watch import Bar, uninterrupted
 
 
@@ -59,44 +61,54 @@ def schedule(step, recipe):
     return recipe.final_ratio + (1 - recipe.final_ratio) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def next_token_loss(model, x, y):
-    """Return the mean of -log p(y) over all tokens, in nats; x, y: (B, T)."""
-    logits, _ = model(x)  # (B, T, V)
-    return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten())
+class NextToken(nn.Module):
+    """The loss as a module of its own, (x, y) -> nats a token, so that it can be compiled or spread over processes."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x, y):
+        """x, y: (B, T)."""
+        return next_token_loss(self.model, x, y)
 
 
-def gradients(model, batches, step, recipe, optimizer, context):
-    """Add up the gradients of one step; return its loss in nats a token and its number of tokens."""
-    device, loss, tokens = next(model.parameters()).device, 0.0, 0
-    model.zero_grad(set_to_none=True)  # also what a step left that was interrupted
+def gradients(loss_of, batches, step, recipe, optimizer, context):
+    """Add up the gradients of one step; return its loss in nats a token, a tensor, and its number of tokens."""
+    device, loss, tokens = next(loss_of.parameters()).device, 0.0, 0
+    loss_of.zero_grad(set_to_none=True)  # also what a step left that was interrupted
     for i in range(recipe.accumulate):
         x, y = (z.to(device) for z in batches[step * recipe.accumulate + i])  # (B, T)
         with context:
-            part = next_token_loss(model, x, y) / recipe.accumulate
+            part = loss_of(x, y) / recipe.accumulate
         optimizer.backward(part)
         loss, tokens = loss + part.detach(), tokens + x.numel()
-    return loss.item(), tokens
+    return loss, tokens
 
 
-def train(model, batches, recipe, *, device=None, dtype="auto", checkpoint=None, progress=False):
+def train(
+    model, batches, recipe, *, device=None, dtype="auto", checkpoint=None, progress=False, compile=False, team=None
+):
     """Train the model in place; yield a `Record` after each step.
 
     batches[i] gives x, y of shape (B, T). `checkpoint` is a path, or a `Keep` that also says how often: a run that is
     kept there goes on, with the same losses as if it had never stopped. After an interrupt the model holds the last
-    finished step, the checkpoint is written, and the KeyboardInterrupt says at which step it stopped.
+    finished step, the checkpoint is written, and the KeyboardInterrupt says at which step it stopped. `compile` has
+    torch.compile rewrite the loss and its gradient; `team`: the processes that share the batches (lib.run.processes).
     """
-    device = pick_device(device)
+    device, team = pick_device(device), team or Alone()
     dtype = pick_dtype(device, dtype)
-    model.to(device).train()
-    optimizer = Optimizer(model, recipe, dtype)
-    keeper = Keeper(checkpoint, model, optimizer, recipe, batches)
+    loss_of = compiled(team.spread(NextToken(model.to(device).train())), device, compile)
+    optimizer = Optimizer(model, recipe, dtype, team)
+    keeper = Keeper(checkpoint, model, optimizer, recipe, batches, team)
+    batches = team.share(batches)
     record = Record(*keeper.resume(or_else=Record(0, math.nan, 0.0, math.nan, 0, 0.0)))
     bar = Bar(recipe.steps, record.step, shown=progress)
     try:
         for step in range(record.step, recipe.steps):
             begun = time.perf_counter()
-            loss, tokens = gradients(model, batches, step, recipe, optimizer, autocast(device, dtype))
-            norm = optimizer.clip()
+            loss, tokens = gradients(loss_of, batches, step, recipe, optimizer, autocast(device, dtype))
+            loss, norm, tokens = team.mean(loss), optimizer.clip(), team.size * tokens
             refuse_nan(loss, norm, record, recipe, optimizer.scaler.is_enabled())
             factor = schedule(step, recipe)
             with uninterrupted():
@@ -107,11 +119,11 @@ def train(model, batches, recipe, *, device=None, dtype="auto", checkpoint=None,
             bar.tick(f"loss {loss:.3f}")
             yield record
         keeper.save()
-    except GeneratorExit:  # the caller needs no more steps
+    except (GeneratorExit, FloatingPointError):  # the caller needs no more steps, or the next one would ruin the model
         keeper.save()
         raise
     except KeyboardInterrupt:
-        keeper.save()
+        keeper.save(interrupted=True)
         raise KeyboardInterrupt(f"stopped after step {record.step} of {recipe.steps}; {keeper.advice()}") from None
     finally:
         bar.close()
@@ -132,8 +144,10 @@ def refuse_nan(loss, norm, record, recipe, scaled):
     """Stop before a step that would ruin the model. Scaled gradients may overflow: the scaler leaves that step out."""
     if math.isfinite(loss) and (scaled or math.isfinite(norm)):
         return
+    first, last = record.step * recipe.accumulate, (record.step + 1) * recipe.accumulate - 1
+    read = f"batches[{first}]" if first == last else f"batches[{first}] to batches[{last}]"
     raise FloatingPointError(
-        f"step {record.step + 1}: the loss is {loss:.4g}, the gradients' norm {norm:.4g}. The model holds step "
-        f"{record.step}, loss {record.loss:.4g}. Build it anew and take half the learning rate "
-        f"({recipe.learning_rate / 2:g}), or a warm-up of more than {recipe.warmup} steps"
+        f"step {record.step + 1}: the loss is {loss:.4g}, the gradients' norm {norm:.4g}, after {read}. The model "
+        f"holds step {record.step}, loss {record.loss:.4g}. Look at what it read; then build it anew and take half the "
+        f"learning rate ({recipe.learning_rate / 2:g}), or a warm-up of more than {recipe.warmup} steps"
     )

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 
 from lib.models.presets import preset
-from lib.models.skeleton import n_params
-from lib.run.checkpoint import FAMILIES, Keep, load_checked, save_bundle
+from lib.models.skeleton import head_from_embedding, n_params
+from lib.run.checkpoint import FAMILIES, Keep, discard, newest, save_bundle
 from lib.run.evaluate import evaluate, evaluate_documents
+from lib.run.processes import team
 from lib.run.recipes import recipe
 from lib.run.sample import sample
 from lib.run.train import train
@@ -25,6 +26,7 @@ from lib.text.bpe import BPE
 
 MEASURED, EVERY = 24, 10.0  # steps that are measured first; seconds from one line to the next
 N_STORIES, TEMPERATURE = 200, 0.8
+SPREAD = {"rwkv": 0.3}  # of the embedding at the start, see `head_from_embedding`
 LONGEST = 512  # tokens, of a document that a model of any context length gets as one
 
 
@@ -39,35 +41,62 @@ class Data(NamedTuple):
 
 
 def run(options):
-    """Train, score and save; return the exit code. `options` are what `commands.train_parser` gives."""
+    """Train, score and save; return the exit code. `options` are what `commands.train_parser` gives.
+
+    Where torchrun started several processes, all of them come here, and `options.team` is what they share.
+    """
+    with team(options.shard, options.device) as options.team:
+        return train_score_save(options)
+
+
+def train_score_save(options):
+    """Do it, in every process; the first alone reads the corpus, prints, judges and saves."""
     clock, processor = time.perf_counter(), time.process_time()
     options.preset = choose_preset(options.family, options.generation, options.preset)
     out = options.out or Path("checkpoints") / f"{options.preset.removeprefix('tiny-')}-{options.corpus}"
     kept = out / "run.pt"
-    data = prepare(options)
-    torch.manual_seed(options.seed)
-    config = replace(preset(options.preset).config, vocab_size=data.tokenizer.vocab_size)
-    model = FAMILIES[options.family][0](config)
-    print(f"{options.preset}, {n_params(model):,} parameters, {torch.get_num_threads()} threads", flush=True)
+    data = options.team.from_first(lambda: prepare(options))
+    model = new_model(options, data)
     if options.resume:
-        options.steps = kept_steps(kept)
+        options.steps = options.team.from_first(lambda: kept_steps(kept))
     else:
-        kept.unlink(missing_ok=True)
+        options.team.from_first(lambda: discard(kept))
     if options.steps is None:
         options.steps = steps_that_fit(model, data, options, 60 * options.minutes - (time.perf_counter() - clock))
         options.command += f" --steps {options.steps}"
     try:
         tokens, losses = follow(model, data, options, Keep(kept))
     except KeyboardInterrupt as stop:
-        print(f"\n{stop}, with --resume", file=sys.stderr)
+        if options.team.rank == 0:
+            print(f"\n{stop}, with --resume", file=sys.stderr)
         return 130
+    model = options.team.whole(model)
+    if options.team.rank > 0:
+        return 0
     figures = {"steps": options.steps, "tokens": tokens, "parameters": n_params(model), **judge(model, data, options)}
     figures |= {"wall_seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - processor}
     print("{wall_seconds:.0f} s on the clock, {cpu_seconds:.0f} s of processor time".format(**figures))
     figures |= {"bytes_per_token": data.bytes_per_token, "curve": losses}
     save(out, model, data, options, figures)
-    kept.unlink(missing_ok=True)
+    discard(kept)
     return 0
+
+
+def new_model(options, data):
+    """Return the model before its first step, the same one in every process, and say what it is."""
+    torch.manual_seed(options.seed)
+    config = replace(preset(options.preset).config, vocab_size=data.tokenizer.vocab_size)
+    model = FAMILIES[options.family][0](config)
+    head_from_embedding(model, SPREAD.get(options.family))
+    together = f"{options.team.size} processes, each " if options.team.size > 1 else ""
+    print(f"{options.preset}, {n_params(model):,} parameters, {together}{torch.get_num_threads()} threads", flush=True)
+    return model
+
+
+def training(model, data, options, plan, **others):
+    """Return the generator of training steps, on the device and in the way that was asked for."""
+    asked = {"device": options.device, "dtype": options.dtype, "compile": options.compile, "team": options.team}
+    return train(model, data.batches, plan, **asked, **others)
 
 
 def choose_preset(family, generation, name):
@@ -122,21 +151,24 @@ def make_recipe(options, steps):
 
 def kept_steps(path):
     """Return for how many steps the run was planned that is kept there."""
-    if not path.exists():
+    kept = newest(path)
+    if kept is None:
         raise ValueError(f"no run is kept in {path}: leave --resume out to start one")
-    return load_checked(path)["identity"]["recipe"]["steps"]
+    return kept["identity"]["recipe"]["steps"]
 
 
 def steps_that_fit(model, data, options, seconds):
-    """Measure some steps of a copy of the model; return how many fit, with some time left for the scores."""
-    times, plan = [], make_recipe(options, 10**6)
-    trial = train(copy.deepcopy(model), data.batches, plan, device=options.device, dtype=options.dtype)
+    """Measure some steps of a copy of the model; return how many fit, with some time left for the scores.
+
+    All processes take them, and go by what the first one measured.
+    """
+    times, trial = [], training(copy.deepcopy(model), data, options, make_recipe(options, 10**6))
     for _, record in zip(range(MEASURED), trial, strict=False):
         times.append(record.seconds)
     trial.close()
     warm = MEASURED // 4  # the first steps wait for memory and caches
     step = (times[-1] - times[warm - 1]) / (MEASURED - warm)
-    left = seconds - times[-1]
+    step, left = options.team.agree((step, seconds - times[-1]))
     steps = int((left - min(20, left / 4)) / step)
     if steps < 1:
         raise ValueError(f"{left:.1f} s are left and a step takes {step:.2f} s: give more --minutes, or --steps")
@@ -148,7 +180,7 @@ def follow(model, data, options, keep):
     """Train, with a line every so often; return the number of tokens, and the curve of the loss."""
     said, shown, losses, plan = time.perf_counter(), 0, [], make_recipe(options, options.steps)
     tokens = step = 0
-    for record in train(model, data.batches, plan, device=options.device, dtype=options.dtype, checkpoint=keep):
+    for record in training(model, data, options, plan, checkpoint=keep):
         losses.append(record.loss)
         tokens, step = record.tokens, record.step
         if time.perf_counter() - said > EVERY or step == plan.steps:
@@ -211,6 +243,7 @@ def save(out, model, data, options, figures):
     """Save the model, its tokenizer, and how it was made."""
     rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
     machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
+    machine |= {"processes": options.team.size} if options.team.size > 1 else {}
     record = {"command": options.command, "corpus": data.corpus.origin, "licence": data.corpus.licence}
     dtype = torch.float16 if options.half else None
     save_bundle(out, model, data.tokenizer, record | rounded | machine, dtype)

@@ -32,8 +32,9 @@ def hand_out(to, numbers, root):
     for path in chosen:
         nb = without_solutions(nbformat.read(path, as_version=4))
         write_text(to / "lessons" / path.name, nbformat.writes(nb) + "\n")
-    for path in (root / "lessons").glob("*.png"):
-        shutil.copy(path, to / "lessons")
+    for pattern in ("*.png", "*.svg", "GLOSSARY.md", "TROUBLESHOOTING.md"):
+        for path in (root / "lessons").glob(pattern):
+            shutil.copy(path, to / "lessons")
     for name in KEPT:
         _copy(root / name, to / name)
     if (root / "README.md").is_file():

@@ -16,10 +16,9 @@ import os
 import re
 import textwrap
 
-import jupytext
 import nbformat
 
-from lib.teach.setup import setup_cell
+from lib.teach.setup import address, badge, setup_cell
 
 # Part of every notebook's fingerprint: raise it when the same source must give another notebook.
 VERSION = 1
@@ -35,18 +34,20 @@ class SourceError(ValueError):
 def forms(path):
     """Return the two notebooks, (stub, solved), that the source at `path` makes, not executed.
 
-    Both have the same cells with the same ids; they differ in the marked blocks, in one line of links below the title,
+    Both have the same cells with the same ids; they differ in the marked blocks, in two lines of links below the title,
     and in that a link upward (`../`) goes one folder further in the solved form, which lies one folder deeper.
     Raises SourceError, where the source breaks a rule of the format.
     """
+    import jupytext  # here: what a lesson imports from lib leads to this file, and Colab has no jupytext
+
     number = path.stem[:2]
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem):
         raise SourceError(f"{path.name}: call it NN_name.py, two digits, then small letters: 04_rope.py")
     cells = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent").cells
     check_structure(cells, path.name, number)
     solutions = {name: solved(cell.source) for cell in cells for name in tagged(cell, "exercise")}
-    ids = cell_ids(cells)
-    return tuple(_form(cells, ids, solutions, path.stem, solve) for solve in (False, True))
+    ids, place = cell_ids(cells), address(path.resolve().parents[2])
+    return tuple(_form(cells, ids, solutions, path.stem, place, solve) for solve in (False, True))
 
 
 def tagged(cell, kind):
@@ -119,26 +120,26 @@ def fold(code, text):
     return "\n\n".join(part for part in parts if part)
 
 
-def _form(cells, ids, solutions, name, solve):
+def _form(cells, ids, solutions, name, place, solve):
     nb = nbformat.v4.new_notebook()
     for cell, id in zip(cells, ids, strict=True):
         new = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
-        made = new(_text(cell, solutions, name, solve), id=id)
+        made = new(_text(cell, solutions, name, place, solve), id=id)
         made.metadata.update({key: cell.metadata[key] for key in ("tags", "jupyter") if key in cell.metadata})
         nb.cells.append(made)
     title, *rest = nb.cells[0].source.split("\n")
     link = (STUB_LINK if solve else SOLVED_LINK).format(name=name)
-    nb.cells[0].source = "\n".join([title, "", link, *rest])
+    nb.cells[0].source = "\n".join([title, "", link, badge(name, solve, place), *rest])
     nb.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     nb.metadata.language_info = {"name": "python"}
     nb.metadata.course = {"lesson": name[:2], "form": "solved" if solve else "stub", "source_sha256": fingerprint(nb)}
     return nb
 
 
-def _text(cell, solutions, name, solve):
+def _text(cell, solutions, name, place, solve):
     exercise, solution = tagged(cell, "exercise"), tagged(cell, "solution")
     if "setup" in cell.metadata.get("tags", []):
-        return setup_cell(name[:2])
+        return setup_cell(name[:2], place)
     if exercise:
         return solutions[exercise[0]] if solve else stub(cell.source, exercise[0])
     text = fold(solutions[solution[0]], cell.source) if solution else cell.source

@@ -74,8 +74,21 @@ def draw_curves(series, *, xlabel="", ylabel="", xlog=False, ylog=False, floors=
     ax.margins(x=0.02)
     ax.set(**{key: value for key, value in (("xlim", xlim), ("ylim", ylim)) if value is not None})
     label_ends(fig, ax, ends)
-    fig.alt_text = alt
+    fig.alt_text, fig.in_words = alt, curves_in_words(title, series, floors)
     return fig
+
+
+def curves_in_words(title, series, floors=None):
+    """Return what the lines say, for a widget whose author gave no words: where each begins and ends."""
+    parts = []
+    for name, (x, y) in ((name, points_of(values)) for name, values in series.items()):
+        good = np.flatnonzero(np.isfinite(y))
+        ends = [f"{theme.tick(float(f'{v[i]:.3g}'))}" for i in (good[[0, -1]] if len(good) else ()) for v in (x, y)]
+        parts.append(
+            f"{name} goes from {ends[1]} at {ends[0]} to {ends[3]} at {ends[2]}" if ends else f"{name} is empty"
+        )
+    parts += [f"{name} is a dashed line at {float(y):.3g}" for name, y in (floors or {}).items()]
+    return f"{title}: {'; '.join(parts)}.".removeprefix(": ")
 
 
 def points_of(values):
@@ -107,7 +120,11 @@ def label_ends(fig, ax, ends):
     heights = spread(wanted, [size.height + 0.03 * inch for size in sizes], box.y0 - 9, box.y1 + 9)
     for text, start, height, (_, _, _, color) in zip(texts, starts, heights, ends, strict=True):
         (x0, y0), (x1, y1) = to_figure.transform([start, (box.x1 + 0.11 * inch, height)])
-        fig.add_artist(Line2D([x0, x1], [y0, y1], color=color, linewidth=0.7, alpha=0.6))
+        early = start[0] < box.x1 - 0.08 * box.width  # what leads to its name must not look like more of it
+        look = {"linestyle": (0, (1, 3)), "alpha": 0.9} if early else {"alpha": 0.6}
+        fig.add_artist(Line2D([x0, x1], [y0, y1], color=color, linewidth=0.9 if early else 0.7, **look))
+        if early:
+            ax.plot(*ax.transData.inverted().transform(start), "|", color=color, markersize=9, markeredgewidth=2)
         text.set_position(to_figure.transform((box.x1 + 0.15 * inch, height)))
 
 
@@ -229,5 +246,6 @@ def draw_bars(
     else:
         ax.xaxis.set_major_formatter(lambda value, _: theme.tick(value))
     theme.fit(fig, ax)
-    fig.alt_text = alt
+    told = [f"{name} {form.format(float(value))}" for group in groups.values() for name, value in group.items()]
+    fig.alt_text, fig.in_words = alt, f"{title}: {', '.join(told)}.".removeprefix(": ")
     return fig

@@ -163,7 +163,7 @@ def draw_memory(log_w, bonus, ago):
     right.bar(np.arange(shown + 1), weights[: shown + 1], 0.8, color=colors)
     rest = weights[shown + 1 :].sum()
     right.set(xlabel="tokens ago (0: the token itself)", ylabel="weight", ylim=(0, 1.08), xticks=[0, 5, 10, 15])
-    right.text(0.97, 0.92, f"older ones together: {percent(rest)}", transform=right.transAxes, ha="right", va="top",
+    right.text(0.97, 0.92, f"older ones\ntogether: {percent(rest)}", transform=right.transAxes, ha="right", va="top",
                fontsize=9.5)  # fmt: skip
     right.grid(False, axis="x")
     right.set_title(f"half is gone after {half:,.3g} tokens")
@@ -176,5 +176,5 @@ def draw_memory(log_w, bonus, ago):
 
 
 def percent(share):
-    """Return a share in words: 37 %, 0.4 %, 2e-08 %."""
-    return f"{100 * share:.3g} %".replace("-", "\u2212")
+    """Return a share in words: 37 %, 0.4 %, under 0.001 %."""
+    return f"{100 * share:.3g} %" if share == 0 or share >= 1e-5 else "under 0.001 %"

@@ -42,9 +42,7 @@ def draw_descent(curve, floor, start=None, notes=None, ylabel="loss, nats a toke
     ax.annotate(f"the floor, {floor:.2f}", (steps[0], floor), (0, 4), textcoords="offset points")
     if start is not None:
         ax.axhline(start, **dashed)
-        ax.annotate(
-            f"knows nothing, {start:.2f}", (steps[-1], start), (0, 4), textcoords="offset points", ha="right"
-        )
+        ax.annotate(f"knows nothing, {start:.2f}", (steps[-1], start), (0, 4), textcoords="offset points", ha="right")
     for words, step in (notes or {}).items():
         at = (step, np.interp(step, steps, losses))
         ax.plot(*at, "o", color=YOURS, markersize=7, markeredgecolor="white", zorder=5)

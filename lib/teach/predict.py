@@ -80,7 +80,8 @@ class Guess:
         except ImportError:
             return None
         # index=None: no button is pressed before the learner presses one.
-        self.toggle = widgets.ToggleButtons(options=self.choices, index=None, style={"button_width": "auto"})
+        options = [(choice.replace("`", ""), choice) for choice in self.choices]  # a button shows plain text
+        self.toggle = widgets.ToggleButtons(options=options, index=None, style={"button_width": "auto"})
         self.toggle.observe(lambda change: self.choose(change["new"]), names="value")
         self.said = widgets.HTMLMath("")
         return widgets.VBox([widgets.HTMLMath(self._question()), self.toggle, self.said])

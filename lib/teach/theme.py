@@ -21,14 +21,17 @@ LLAMA, RWKV, REFERENCE, YOURS = "#0072B2", "#D55E00", "#2B2B2B", "#009E73"
 COLORS = {"LLAMA": LLAMA, "RWKV": RWKV, "REFERENCE": REFERENCE, "YOURS": YOURS}
 # For series that are none of these four, in this order.
 OTHERS = ["#6A3D9A", "#8C6D1F", "#B0468A", "#5B6770"]
+# The second series of a family is a darker shade of its colour.
+SECOND = {LLAMA: "#00406B", RWKV: "#7A3300"}
 GRID, MUTED = "#E3E3E3", "#6B6B6B"
 # The line style repeats what the colour says.
 DASHES = {LLAMA: "-", RWKV: (0, (7, 1.6)), REFERENCE: (0, (2.5, 1.8)), YOURS: (0, (1, 1))}
+DASHES |= {dark: (0, (5, 1.5, 1, 1.5)) for dark in ("#00406B", "#7A3300")}
 OTHER_DASHES = ["-", (0, (6, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1.2))]
 # Words in a series' name that say what it means.
 MEANINGS = {
     "rwkv": RWKV, "recurren": RWKV, "linear attention": RWKV, "llama": LLAMA, "attention": LLAMA, "transformer": LLAMA,
-    "yours": YOURS, "published": REFERENCE, "reference": REFERENCE, "paper": REFERENCE, "floor": REFERENCE,
+    "yours": YOURS, "published": REFERENCE, "reference": REFERENCE, "floor": REFERENCE,
 }  # fmt: skip
 WIDTH, DPI = 6.5, 200
 SUPERSCRIPT = dict(zip(range(48, 58), "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079", strict=True)) | {
@@ -79,20 +82,24 @@ def figure(height=3.0, width=WIDTH, panels=1, **options):
 
 
 def color_of(name, place=0):
-    """Return the colour that a series' name means, else the next of the others."""
+    """Return the colour that a series' name means, else the next of the others. A name in quotes means nothing."""
     if str(name) in COLORS:
         return COLORS[name]
-    lower = str(name).lower()
+    lower = "" if str(name)[:1] in ("'", '"') else str(name).lower()
     return next((color for word, color in MEANINGS.items() if word in lower), OTHERS[place % len(OTHERS)])
 
 
 def colors_of(names, chosen=None):
-    """Return {name: colour}; `chosen` may name one of COLORS or any colour. No two series get the same one."""
+    """Return {name: colour}; `chosen` may name one of COLORS or any colour.
+
+    No two series get the same one: the second of a family gets a darker shade, the next ones the colours of others.
+    """
     chosen, found, place = chosen or {}, {}, 0
     for name in names:
         color = COLORS.get(chosen.get(name), chosen.get(name)) or color_of(name, place)
         if color in found.values() and name not in chosen:
-            color = next((other for other in OTHERS if other not in found.values()), OTHERS[place % len(OTHERS)])
+            free = [other for other in [SECOND.get(color), *OTHERS] if other and other not in found.values()]
+            color = free[0] if free else OTHERS[place % len(OTHERS)]
         place += color in OTHERS
         found[name] = color
     return found
@@ -173,13 +180,14 @@ def png(fig, dpi=DPI, small=True):
     """Return a figure's PNG bytes, the same for the same figure. small: half the bytes, for twice the time."""
     with matplotlib.rc_context(STYLE):
         buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        # Packed tightly below, or not at all: a widget has to answer at once.
+        fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
     if small:
         picture = Image.open(buffer).convert("RGB")
-        packed, buffer = picture.quantize(128, dither=Image.Dither.NONE), io.BytesIO()
+        packed, buffer = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE), io.BytesIO()
         # A rare colour can come out wrong in so few; then all are kept.
         lost = np.abs(np.asarray(picture, dtype=np.int16) - np.asarray(packed.convert("RGB"), dtype=np.int16)).max()
-        (packed if lost < 45 else picture).save(buffer, format="png", optimize=True)
+        (packed if lost < 12 else picture).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 

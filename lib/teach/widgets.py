@@ -14,14 +14,19 @@ LIVE_DPI = 120
 
 
 def explore(draw, question, alt=None, **controls):
-    """Show draw(**values), a figure, under a question, with a slider or a menu for each value; return the Explorer.
+    """Show draw(**values), a figure, under a question, with a slider or buttons for each value; return the Explorer.
 
-    controls: name=(min, max, step, default) or (min, max, step, default, label): a slider; name=[a, b, c]: a menu that
-    begins at a; name=([a, b, c], default, label): a menu. alt: what one sees, with {name} for a control's value;
-    without it the figure's own alt text or the question is taken. In a test or a cell `.set(n=5)` moves a control.
+    controls: name=(min, max, step, default) or (min, max, step, default, label): a slider; name=[a, b, c]: choices,
+    the first at first; name=([a, b, c], default, label): choices. Numbers to choose from stand on a slider, words on
+    buttons. alt: what one sees, with {name} for a control's value; without it the figure's own alt text is taken, or
+    what its drawing says in words. In a test or a cell `.set(n=5)` moves a control.
+
+    Raises ValueError for a question that asks nothing, and for a figure without words.
 
     The output holds a still picture beside the live view, for GitHub, a printed page and where ipywidgets is missing.
     """
+    if not question.endswith("?"):
+        raise ValueError(f"'{question}' asks nothing: a widget answers one question, and that ends in a question mark")
     explorer = Explorer(draw, question, alt, controls)
     explorer.redraw()
     if get_ipython() is None:
@@ -39,7 +44,7 @@ def explore(draw, question, alt=None, **controls):
 
 
 class Control:
-    """One value that can be moved: a slider's range or a menu's choices, a default, a label."""
+    """One value that can be moved: a slider's range or a list of choices, a default, a label."""
 
     def __init__(self, name, spec):
         self.choices, self.range = None, None
@@ -63,17 +68,31 @@ class Control:
         if self.range is not None and not self.range[0] <= value <= self.range[1]:
             raise ValueError(f"{name} = {value} is outside of {self.range[0]} to {self.range[1]}: choose one inside")
 
+    def snapped(self, value):
+        """Return a value that a browser sent, on the slider's grid again: -3 for -3.0000000000000004."""
+        if self.range is None or isinstance(value, int):
+            return value
+        low, high, step = self.range
+        return min(high, max(low, round(low + round((value - low) / step) * step, 10)))
+
     def widget(self, widgets):
-        """Return the slider or menu, with its label and its value in words."""
-        look = {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="440px")}
+        """Return the slider or buttons, with its label and its value in words.
+
+        There is no menu among them: JupyterLab takes its arrow keys away, and goes to the next cell instead.
+        """
+        row = widgets.Layout(display="flex", flex_flow="row wrap", align_items="center")
+        look = {"description": self.label, "style": {"description_width": "initial"}}
         if self.choices is not None:
-            options = [(str(choice), choice) for choice in self.choices]
-            return widgets.Dropdown(options=options, value=self.value, description=self.label, **look)
+            look |= {"options": [(str(choice), choice) for choice in self.choices], "value": self.value}
+            if all(isinstance(choice, (int, float)) for choice in self.choices):
+                return widgets.SelectionSlider(**look, layout=widgets.Layout(width="440px"))
+            look["style"]["button_width"] = "auto"
+            return widgets.ToggleButtons(**look, layout=row)
         low, high, step = self.range
         whole = all(isinstance(number, int) for number in (*self.range, self.value))
         slider = widgets.IntSlider if whole else widgets.FloatSlider
-        return slider(value=self.value, min=low, max=high, step=step, description=self.label, readout=True,
-                      continuous_update=True, **look)  # fmt: skip
+        return slider(value=self.value, min=low, max=high, step=step, readout=True, continuous_update=True,
+                      layout=widgets.Layout(width="440px"), **look)  # fmt: skip
 
 
 class Explorer:
@@ -120,7 +139,10 @@ class Explorer:
         if self.template:
             self.alt = self.template.format(**self.values)
         else:
-            self.alt = f"{getattr(self.figure, 'alt_text', None) or self.question} Here {state}."
+            words = getattr(self.figure, "alt_text", None) or getattr(self.figure, "in_words", None)
+            if not words:
+                raise ValueError(f"the figure of '{self.question}' has no words: give explore an alt='...'")
+            self.alt = f"{words} Here {state}."
 
     def _ipython_display_(self):
         """Show nothing: `explore` has shown it, and a cell may end in its call."""
@@ -140,6 +162,9 @@ class Explorer:
 
     def _moved(self, name, value):
         """Draw anew after a control moved. An error is shown in the picture's place: silence would help nobody."""
+        value = self.controls[name].snapped(value)
+        if value == self.values[name] and self.error is None:
+            return  # a browser that takes a slider in sends its value back, a hair beside it
         self.values[name] = value
         try:
             self.redraw()

@@ -6,6 +6,7 @@ changed later, on purpose or not, is never loaded by accident.
 
 import hashlib
 import shutil
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
@@ -82,6 +83,10 @@ HUB = {
 
 class NoNetwork(RuntimeError):
     """The Hub was not reached; the message says what to do."""
+
+
+class Gated(NoNetwork):
+    """The Hub gives the weights only to those who accepted their licence; the message says what to do."""
 
 
 def needs(name):
@@ -165,11 +170,29 @@ def _from_hub(repository, file, commit, folder):
         pass
     address = f"{ENDPOINT}/{repository}/resolve/{commit}/{file}"
     try:
-        # A first knock, since hf_hub_download would try for half a minute before it gives up.
-        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=20).close()
+        _knock(address)
         return hf_hub_download(repository, file, revision=commit, local_dir=folder)
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        if _status(error) in (401, 403):
+            raise Gated(
+                f"{file} is not given to everyone ({_status(error)}): log in on {ENDPOINT}, accept the licence on "
+                f"{ENDPOINT}/{repository}, run `hf auth login` in a terminal, and call again"
+            ) from error
         raise NoNetwork(
             f"{file} could not be had: {ENDPOINT} was not reached, or did not give it ({type(error).__name__}). "
             f"Connect to the network and call again; or fetch {address} elsewhere, and give fetch() its folder"
         ) from error
+
+
+def _knock(address):
+    # hf_hub_download would try for half a minute before it gives up. Who has to log in is its business.
+    try:
+        urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=20).close()
+    except urllib.error.HTTPError as error:
+        if error.code not in (401, 403):
+            raise
+
+
+def _status(error):
+    """Return the HTTP status of an error, None where the answer had none."""
+    return getattr(getattr(error, "response", None), "status_code", None)

@@ -1,69 +1,75 @@
 """How fast we generate beside transformers: batch 1, greedy, with the cache, the same weights and the same tokens.
 
-Rounds go in turn, ours and the peer's; the median of their paired ratios counts. Above 1 means that we are faster.
+A ratio above 1 means that we are faster. The second table is how the time of one token grows with what came before.
 """
 
-import statistics
-import time
+from dataclasses import replace
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lib.models.llama import Llama
-from lib.models.presets import preset
+from lib.models.presets import TINY_RWKV, preset
+from lib.models.rwkv import Rwkv
 from lib.run.sample import sample
 from lib.weights.convert import to_hugging_face
+from tests.benchmarks.race import median, race, show
 
 ROUNDS, PROMPT, NEW = 7, 16, 256
 
 
-def peer_of(model):
+def peer_of(model, **options):
     """Return transformers' Llama with the same weights."""
     config, tensors = to_hugging_face(model)
-    peer = LlamaForCausalLM(LlamaConfig(**config)).eval()
+    peer = LlamaForCausalLM._from_config(LlamaConfig(**config), **options).eval()
     peer.load_state_dict(tensors)
     return peer
 
 
-def timed(job):
-    """Return what the job returns, its seconds on the clock, and those on the processor."""
-    clock, processor = time.perf_counter(), time.process_time()
-    result = job()
-    return result, time.perf_counter() - clock, time.process_time() - processor
-
-
-def rows(rounds=ROUNDS, new=NEW):
-    """Return (name, ours, peer, ratio, ratio of processor time); ours and peer in tokens a second."""
+def candidates(new=NEW):
+    """Return {name: a function that writes `new` tokens}, ours first, when both have written the same."""
     torch.manual_seed(0)
     model = Llama(preset("tiny-llama").config).eval()
-    peer = peer_of(model)
     prompt = torch.randint(model.config.vocab_size, (1, PROMPT))
     options = {"max_new_tokens": new, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
-
-    def ours():
-        return torch.stack(list(sample(model, prompt, new, temperature=0)), 1)
-
-    def theirs():
-        return peer.generate(prompt, attention_mask=torch.ones_like(prompt), **options)[:, PROMPT:]
-
-    assert torch.equal(ours(), theirs()), "the tokens differ, so the speeds do not compare"
-    pairs = [(timed(ours)[1:], timed(theirs)[1:]) for _ in range(rounds)]
-    clock = statistics.median(b[0] / a[0] for a, b in pairs)
-    processor = statistics.median(b[1] / a[1] for a, b in pairs)
-    speeds = [new / statistics.median(pair[i][0] for pair in pairs) for i in (0, 1)]
-    return [(f"generate {new}, batch 1", *speeds, clock, processor)]
+    jobs = {"ours": lambda: torch.stack(list(sample(model, prompt, new, temperature=0)), 1)}
+    for name in ("sdpa", "eager"):
+        peer = peer_of(model, attn_implementation=name)
+        jobs[f"transformers' generate, {name}"] = lambda peer=peer: peer.generate(
+            prompt, attention_mask=torch.ones_like(prompt), **options
+        )[:, PROMPT:]
+    told = [job() for job in jobs.values()]
+    assert all(torch.equal(told[0], other) for other in told[1:]), "the tokens differ, so the speeds do not compare"
+    return jobs
 
 
-def show(title, table):
-    """Print rows of (name, ours, peer, ratio, ratio of processor time)."""
-    print(f"{'':28}{'ours':>9}{'peer':>9}{'ratio':>8}{'CPU':>8}   {title}")
-    for name, ours, peer, ratio, processor in table:
-        print(f"{name:28}{ours:9.0f}{peer:9.0f}{ratio:8.2f}{processor:8.2f}")
+def growth(contexts=(64, 256, 1024, 4096), steps=8):
+    """Return {model: [milliseconds for one more token after each of the contexts]}: a cache beside a state."""
+    torch.manual_seed(0)
+    llama = Llama(replace(preset("tiny-llama").config, context_length=max(contexts) + 99)).eval()
+    models = {"llama": llama} | {name: Rwkv(entry.config).eval() for name, entry in TINY_RWKV.items()}
+    table = {}
+    with torch.inference_mode():
+        for name, model in models.items():
+            table[name] = [1000 * one_more(model, context, steps) for context in contexts]
+    return table
+
+
+def one_more(model, context, steps):
+    """Return the median seconds of one token after `context` others."""
+    tokens = torch.randint(model.config.vocab_size, (1, context))
+    _, state = model.hidden(tokens)
+    _, state = model.hidden(tokens[:, -1:], state)  # a cache makes room once
+    return median(race({"token": lambda: model(tokens[:, -1:], state)}, steps)["token"])
 
 
 def main():
-    """Print the table."""
-    show("tokens/s; the peer is transformers' generate, with the same tokens", rows())
+    """Print the tables."""
+    show(f"generation, {NEW} tokens, batch 1, the same", race(candidates(), ROUNDS), "ours", NEW, "token/s")
+    contexts = (64, 256, 1024, 4096)
+    print(f"{'ms for one more token after':32}" + "".join(f"{context:9,}" for context in contexts))
+    for name, times in growth(contexts).items():
+        print(f"  {name:30}" + "".join(f"{time:9.2f}" for time in times), flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from lib.models.rwkv import Rwkv
 from lib.models.skeleton import n_params
 from lib.run.device import cpu_multiplies_bfloat16
 from lib.run.train import Recipe, train
-from tests.benchmarks.bench_generate import timed
+from tests.benchmarks.race import timed
 
 ROUNDS, ROWS, LENGTH = 9, 8, 512
 

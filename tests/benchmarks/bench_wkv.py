@@ -17,7 +17,7 @@ import torch
 
 from lib.layers import rwkv4, rwkv5, rwkv7
 from lib.teach.memory import peak_bytes
-from tests.benchmarks.bench_generate import timed
+from tests.benchmarks.race import timed
 from tests.benchmarks.wkv_peers import PEERS, peer
 
 B, D = 8, 256

@@ -9,6 +9,7 @@ from transformers.models.llama import modeling_llama
 
 from lib.layers.rope import rope_table
 from lib.models.llama import Llama, LlamaConfig
+from lib.models.skeleton import head_from_embedding
 from lib.weights.convert import from_hugging_face, to_hugging_face
 
 CONFIG = LlamaConfig(
@@ -115,3 +116,19 @@ def test_what_is_missing_or_left_over_is_named():
     tensors["model.extra.weight"] = tensors.pop("model.norm.weight")
     with pytest.raises(ValueError, match=r"model\.norm\.weight.*model\.extra\.weight"):
         from_hugging_face(described, tensors)
+
+
+def test_the_head_can_start_in_the_embeddings_directions():
+    """Each row keeps its length; a tied table stays as it is."""
+    torch.manual_seed(0)
+    model = Llama(CONFIG)
+    assert not CONFIG.tied
+    lengths = model.head.weight.norm(dim=1)
+    head_from_embedding(model)
+    torch.testing.assert_close(model.head.weight.norm(dim=1), lengths)
+    alike = torch.nn.functional.cosine_similarity(model.head.weight, model.embed.weight, dim=1)
+    torch.testing.assert_close(alike, torch.ones_like(alike))
+    tied = Llama(replace(CONFIG, tied=True))
+    before = tied.embed.weight.clone()
+    head_from_embedding(tied)
+    assert torch.equal(tied.head.weight, before)

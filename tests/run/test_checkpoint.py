@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.run.checkpoint import Keep, load_bundle, save_bundle, write_beside
+from lib.run.checkpoint import Keep, load_bundle, load_checked, save_bundle, write_beside
 from lib.run.sample import sample
+from lib.run.sealed import before, write_sealed
 from lib.run.train import Recipe, fit, train
 from lib.text.bpe import BPE
 from tests.run.tiny import CONFIG, counting, tiny_llama
@@ -57,10 +58,11 @@ def test_the_random_state_goes_on_too(tmp_path):
 def test_saved_every_so_many_steps(tmp_path):
     path, steps = tmp_path / "deep" / "run.pt", []
     for record in train(tiny_llama(), counting(), RECIPE, checkpoint=Keep(path, seconds=None, steps=5)):
-        steps.append((record.step, torch.load(path, weights_only=True)["record"][0] if path.exists() else None))
+        steps.append((record.step, load_checked(path)["record"][0] if path.exists() else None))
     assert steps[3] == (4, None) and steps[4] == (5, 5) and steps[8] == (9, 5) and steps[9] == (10, 10)
-    assert torch.load(path, weights_only=True)["record"][0] == 12  # and at the end
-    assert [p.name for p in path.parent.iterdir()] == ["run.pt"]
+    assert load_checked(path)["record"][0] == 12  # and at the end
+    assert sorted(p.name for p in path.parent.iterdir()) == ["run.pt", "run.pt.before"]
+    assert load_checked(before(path))["record"][0] == 10
     assert fit(tiny_llama(), counting(), RECIPE, checkpoint=path) == []  # nothing is left to do
 
 
@@ -68,7 +70,7 @@ def test_saved_every_so_many_seconds(tmp_path):
     path = tmp_path / "run.pt"
     run = train(tiny_llama(), counting(), RECIPE, checkpoint=Keep(path, seconds=0.0))
     next(run)
-    assert torch.load(path, weights_only=True)["record"][0] == 1
+    assert load_checked(path)["record"][0] == 1
 
 
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path):
@@ -124,10 +126,14 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
             return (print, ("code ran",))
 
     path = tmp_path / "trap.pt"
-    torch.save({"model": Trap()}, path)
-    with pytest.raises(ValueError, match="can't be read as a checkpoint"):
+    write_sealed(path, {"model": Trap()})
+    with pytest.raises(ValueError, match="can't be read as a checkpoint.*more than tensors"):
         fit(tiny_llama(), counting(), RECIPE, checkpoint=path)
-    torch.save({"weights": torch.zeros(1)}, path)
+    torch.save({"model": Trap()}, path)
+    with pytest.raises(ValueError, match="can't be read as a checkpoint.*not ours"):
+        fit(tiny_llama(), counting(), RECIPE, checkpoint=path)
+    path.unlink()
+    write_sealed(path, {"weights": torch.zeros(1)})
     with pytest.raises(ValueError, match=r"no checkpoint of a run, \['identity'"):
         fit(tiny_llama(), counting(), RECIPE, checkpoint=path)
 

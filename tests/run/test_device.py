@@ -1,10 +1,16 @@
 """Devices and dtypes: what is asked for, or the best that is there."""
 
+import shutil
+
 import pytest
 import torch
 
 from lib.run import device as devices
-from lib.run.device import autocast, pick_device, pick_dtype
+from lib.run.device import autocast, compiled, pick_device, pick_dtype
+from lib.run.loss import next_token_loss
+from lib.run.optimizer import Optimizer
+from lib.run.train import Recipe, fit
+from tests.run.tiny import counting, tiny_llama, tiny_rwkv
 
 CPU, CUDA, MPS = (torch.device(kind) for kind in ("cpu", "cuda", "mps"))
 
@@ -49,3 +55,73 @@ def test_products_run_in_the_dtype_and_weights_stay(dtype, product):
     with autocast(CPU, dtype):
         assert layer(torch.zeros(1, 3)).dtype == product
     assert layer.weight.dtype == torch.float32
+
+
+def test_compiled_is_only_what_was_asked_for(monkeypatch):
+    layer = torch.nn.Linear(2, 2)
+    assert compiled(layer, CPU, wanted=False) is layer
+    monkeypatch.setattr(devices.shutil, "which", lambda name: None)
+    with pytest.raises(ValueError, match="torch.compile writes C\\+\\+, but there is no compiler: install g\\+\\+"):
+        compiled(layer, CPU)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_step_is_the_eager_step():
+    """The whole step: losses, norms and the weights after it, for LLaMA and RWKV-7."""
+    recipe = Recipe(steps=3, warmup=0, learning_rate=0.01)
+    for make in (tiny_llama, lambda: tiny_rwkv(7)):
+        models, numbers = [make(), make()], []
+        for model, compile in zip(models, (False, True), strict=True):
+            records = fit(model, counting(), recipe, device="cpu", dtype="float32", compile=compile)
+            numbers.append([(r.loss, r.grad_norm) for r in records])
+        torch.compiler.reset()
+        assert torch.tensor(numbers[1]) == pytest.approx(torch.tensor(numbers[0]), abs=1e-5)
+        for eager, fast in zip(*(model.parameters() for model in models), strict=True):
+            assert (eager - fast).abs().max() < 1e-5
+
+
+def test_an_overflow_in_float16_leaves_the_step_out_and_halves_the_scale():
+    """torch's own scaler, which works on the CPU too: after a gradient of inf the weights are as before."""
+    model = tiny_llama()
+    optimizer = Optimizer(model, Recipe(steps=2, warmup=0), torch.float16)
+    before = [p.detach().clone() for p in model.parameters()]
+    for gradient, moves in ((float("inf"), False), (1.0, True)):
+        optimizer.backward(next_token_loss(model, *counting()[0]))  # unscaled gradients need a scale first
+        for p in model.parameters():
+            p.grad.fill_(gradient)
+        scale = optimizer.scaler.get_scale()
+        optimizer.clip()
+        optimizer.step(1.0)
+        assert optimizer.scaler.get_scale() == (scale if moves else scale / 2)
+        assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)) == moves
+
+
+def test_a_t4_trains_in_float16_with_a_scaler_and_others_without(monkeypatch):
+    """A T4 has no bfloat16 of its own; what such a GPU says is all that is imitated here."""
+    for native, dtype in ((False, torch.float16), (True, torch.bfloat16)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda native=native, **options: native)
+        assert pick_dtype(CUDA) == dtype
+        assert Optimizer(tiny_llama(), Recipe(steps=1), dtype).scaler.is_enabled() == (not native)
+    assert not Optimizer(tiny_llama(), Recipe(steps=1), pick_dtype(MPS)).scaler.is_enabled()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("dtype", ["float32", "auto", "float16"])
+@pytest.mark.parametrize("make", [tiny_llama, lambda: tiny_rwkv(7)], ids=["llama", "rwkv-7"])
+def test_cuda_trains_as_the_cpu_does(tmp_path, make, dtype):
+    recipe = Recipe(steps=6, warmup=2, learning_rate=0.01)
+    cpu = fit(make(), counting(), recipe, device="cpu", dtype="float32")
+    model = make()
+    cuda = fit(model, counting(), recipe, dtype=dtype, checkpoint=tmp_path / "run.pt")
+    assert next(model.parameters()).device.type == "cuda" and next(model.parameters()).dtype == torch.float32
+    tolerance = 1e-4 if dtype == "float32" else 0.05
+    assert [r.loss for r in cuda] == pytest.approx([r.loss for r in cpu], rel=tolerance)
+    assert fit(make(), counting(), recipe, device="cuda", dtype=dtype, checkpoint=tmp_path / "run.pt") == []
+
+
+@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no Apple GPU here")
+def test_mps_trains_as_the_cpu_does():
+    recipe = Recipe(steps=6, warmup=2, learning_rate=0.01)
+    cpu, mps = (fit(tiny_llama(), counting(), recipe, device=kind, dtype="float32") for kind in ("cpu", "mps"))
+    assert [r.loss for r in mps] == pytest.approx([r.loss for r in cpu], rel=1e-3)

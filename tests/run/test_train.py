@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lib.run.loss import next_token_loss
 from lib.run.optimizer import Optimizer, build_optimizers
-from lib.run.train import Recipe, fit, next_token_loss, schedule, train
+from lib.run.train import Recipe, fit, schedule, train
 from lib.run.watch import uninterrupted
 from tests.run.tiny import counting, tiny_llama, tiny_rwkv
 

@@ -1,6 +1,7 @@
-"""The set-up cell finds the course from any folder in it, and says one sentence elsewhere."""
+"""The set-up cell finds the course from any folder in it, fetches it elsewhere, or says in a sentence why not."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,20 +9,49 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.teach import setup
+from lib.teach import missing, setup
+from lib.teach.setup import Address
 
 ROOT = Path(__file__).resolve().parents[2]
+PLACE = setup.address()
+START = "def start(number):\n    print('Lesson', number)\n"
 
 
-def run(code, folder):
-    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+def run(code, folder, **extra):
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("GIT_")}
+    env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C", **extra}
     return subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, env=env, capture_output=True, text=True)
 
 
-def test_the_cell_is_short_python_with_its_number():
+def instead(url):
+    """Variables that let git look at another address for the published one, so that the cell stays as it is."""
+    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{url}.insteadOf", "GIT_CONFIG_VALUE_0": PLACE.url}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A bare git repository on this disk of a course with one small file, with the published tag."""
+    work, bare = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("bare") / "course.git"
+    (work / "lib/teach").mkdir(parents=True)
+    for folder in (work / "lib", work / "lib/teach"):
+        (folder / "__init__.py").touch()
+    (work / "lib/teach/setup.py").write_text(START, encoding="utf-8")
+    git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "a"], ["tag", PLACE.tag]):
+        subprocess.run([*git, *words], cwd=work, check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", work, bare], check=True)
+    return bare
+
+
+def test_the_cell_is_short_python_with_its_number_and_the_address():
     cell = setup.setup_cell("04")
     compile(cell, "cell", "exec")
-    assert len(cell.splitlines()) <= 8 and cell.endswith('start("04")') and "{" not in cell
+    assert len(cell.splitlines()) <= 8 and cell.endswith('start("04")')
+    assert all(len(line) <= 110 for line in cell.splitlines())
+    assert cell.count(PLACE.url) == 1 and f"-b {PLACE.tag} " in cell
+    assert not re.findall(r"{(?:number|folder|tag|url)}", cell)
+    other = setup.setup_cell("04", Address("ada/course", "v9"))
+    assert "https://github.com/ada/course course-v9" in other and PLACE.repo not in other
 
 
 @pytest.mark.parametrize("folder", [".", "tests", "tests/data"])
@@ -39,9 +69,56 @@ def test_the_course_goes_before_another_lib(tmp_path):
     assert done.stdout == "found\n", done.stderr
 
 
-def test_elsewhere_the_cell_says_what_to_do(tmp_path):
-    done = run(setup.setup_cell("04"), tmp_path)
-    assert done.returncode and done.stderr.splitlines()[-1].endswith("open this notebook inside the course's folder.")
+def test_elsewhere_the_cell_fetches_the_course_once(tmp_path, repository):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    first = run(setup.setup_cell("04"), folder, **instead(repository.as_uri()))
+    assert first.stdout == "Lesson 04\n", first.stderr
+    assert [path.name for path in folder.iterdir()] == [PLACE.folder]
+    again = run(setup.setup_cell("05"), folder, **instead("file:///nowhere"))
+    assert again.stdout == "Lesson 05\n", again.stderr
+
+
+def refused(done):
+    """Return the last sentence of a cell that failed, and see that it left no folder half made."""
+    assert done.returncode == 1 and not done.stdout
+    found = re.search(r"^AssertionError: (The course could not be fetched: .*)", done.stderr, re.M | re.S)
+    assert found, done.stderr
+    return found[1].strip()
+
+
+def test_a_tag_that_is_not_there_is_said(tmp_path, repository):
+    cell = setup.setup_cell("04", PLACE._replace(tag="v0.0.1"))
+    said = refused(run(cell, tmp_path, **instead(repository.as_uri())))
+    assert said == "The course could not be fetched: Remote branch v0.0.1 not found in upstream origin"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_is_not_there_is_said(tmp_path):
+    said = refused(run(setup.setup_cell("04"), tmp_path, **instead("https://127.0.0.1:9/ada")))
+    assert "unable to access" in said and "127.0.0.1" in said and "\n" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="a folder that even root may not write is Linux's /sys")
+def test_a_folder_that_may_not_be_written_is_said(repository):
+    said = refused(run(setup.setup_cell("04"), "/sys", **instead(repository.as_uri())))
+    assert (
+        re.search("could not create work tree dir .*: (Operation not|Permission|Read-only)", said) and "\n" not in said
+    )
+
+
+def test_a_machine_without_git_is_said(tmp_path):
+    done = run(setup.setup_cell("04"), tmp_path, PATH=str(tmp_path))
+    assert done.stderr.splitlines()[-1] == "FileNotFoundError: [Errno 2] No such file or directory: 'git'"
+
+
+def test_the_badge_opens_the_very_notebook():
+    line = setup.badge("04_rope", place=Address("ada/course", "v9"))
+    assert "(https://colab.research.google.com/github/ada/course/blob/v9/lessons/04_rope.ipynb)" in line
+    assert "](colab.svg)" in line and (ROOT / "lessons/colab.svg").is_file()
+    solved = setup.badge("04_rope", solved=True)
+    assert "](../colab.svg)" in solved and "/lessons/solutions/04_rope.ipynb)" in solved
 
 
 def test_start_seeds_and_says_one_line(capsys):
@@ -53,3 +130,12 @@ def test_start_seeds_and_says_one_line(capsys):
     version = torch.__version__.split("+")[0]
     assert len(lines) == 2 and lines[0].startswith(f"Lesson 04, torch {version}, device ")
     assert lines[0].endswith(f", {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}")
+
+
+def test_start_says_in_the_same_line_what_it_did(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(missing, "complete", lambda root: ["gguf 0.19.0", "babel 2.18.0"])
+    monkeypatch.setattr(setup, "ROOT", tmp_path / PLACE.folder)
+    setup.start("04")
+    (line,) = capsys.readouterr().out.splitlines()
+    where = f"the course {PLACE.tag} is in {PLACE.folder}"
+    assert line.endswith(f"; {where}; installed gguf 0.19.0, babel 2.18.0, replaced nothing")

@@ -99,6 +99,34 @@ def test_alt_text_with_the_values(notebook):
     assert make(alt="A line of power {n}/5.").set(n=7).alt == "A line of power 7/5."
 
 
+def test_a_figure_without_words_tells_its_numbers_or_is_refused(notebook):
+    curves = explore(lambda n: plots.draw_curves({"cache": [1.0, n]}, floors={"weights": 3}), "?", n=(1, 9, 1, 5))
+    assert curves.alt == "cache goes from 1 at 0 to 5 at 1; weights is a dashed line at 3. Here n = 5."
+    bars = explore(lambda n: plots.draw_bars({"a": n, "b": 2}, title="Two"), "?", n=(1, 9, 1, 5))
+    assert bars.alt == "Two: a 5, b 2. Here n = 5."
+    with pytest.raises(ValueError, match="has no words"):
+        explore(lambda n: plots.draw_scatter({"a": [[n, 1]]}), "?", n=(1, 9, 1, 5))
+    with pytest.raises(ValueError, match="asks nothing"):
+        explore(draw, "Steepness", n=(1, 20, 1, 5))
+
+
+def test_what_a_browser_sends_is_put_on_the_grid(notebook):
+    explorer = explore(lambda x: draw(abs(x)), "?", x=(-6, 3, 0.5, -3))
+    explorer._inputs["x"].value = -2.4999999999999996
+    assert explorer.values == {"x": -2.5} and "x = -2.5." in explorer.alt
+
+
+def test_numbers_are_chosen_on_a_slider_and_words_on_buttons(notebook):
+    """JupyterLab takes a menu's arrow keys for itself, so there is none."""
+    inputs = explore(lambda a, b: draw(a, b), "?", a=([1, 4, 16], 4, "size"), b=["one", "two"])._inputs
+    assert {name: type(widget).__name__ for name, widget in inputs.items()} == {
+        "a": "SelectionSlider",
+        "b": "ToggleButtons",
+    }
+    assert inputs["a"].value == 4 and [label for label, _ in inputs["a"].options] == ["1", "4", "16"]
+    assert inputs["b"].value == "one" and inputs["b"].description == "b"
+
+
 def test_impossible_controls_are_named():
     with pytest.raises(ValueError, match="control n is 3"):
         explore(draw, "?", n=3)

@@ -84,6 +84,30 @@ def test_without_a_network_there_is_one_sentence(tmp_path, monkeypatch):
     assert hub.HUB["litellama-460m"].commit in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_weights_behind_a_licence_are_said_to_be_so_and_the_login_is_used(status, tmp_path, monkeypatch):
+    import httpx
+    import huggingface_hub
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+
+    asked = []
+
+    def closed(request, timeout):
+        raise urllib.error.HTTPError(request.full_url, status, "no", {}, None)
+
+    def hf_hub_download(repository, file, revision, local_dir, local_files_only=False):
+        asked.append(local_files_only)
+        if local_files_only:
+            raise LocalEntryNotFoundError("not here")
+        raise GatedRepoError("no", response=httpx.Response(status, request=httpx.Request("HEAD", "https://hub.org")))
+
+    monkeypatch.setattr(urllib.request, "urlopen", closed)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
+    with pytest.raises(hub.Gated, match=rf"not given to everyone \({status}\).*ahxt/LiteLlama.*hf auth login"):
+        hub.fetch("litellama-460m", tmp_path, say=lambda words: None)
+    assert asked == [True, False], "the knock knows no login, so the Hub's own client has the last word"
+
+
 def test_a_file_that_is_here_already_is_taken_and_checked(tmp_path, monkeypatch):
     """A small model stands in for the published one, with a checksum of its own."""
     monkeypatch.setattr(urllib.request, "urlopen", None)  # nothing may be asked
