@@ -76,8 +76,10 @@ def names_the_value(make, chosen):
     try:
         return make(**chosen)
     except ValueError as error:
-        shown = [repr(value) for value in chosen.values()] + [str(value) for value in chosen.values()]
-        assert any(value in str(error) for value in shown if value), f"no value in: {error}"
+        lengths = [len(chosen[name]) for name in WIDTHS if isinstance(chosen.get(name), list)]
+        singles = [one for value in chosen.values() for one in (value if isinstance(value, list) else [value])]
+        shown = {str(lengths), *map(repr, singles), *map(repr, chosen.values())}
+        assert any(value in str(error) for value in shown), f"no value in: {error}"
         raise
 
 

@@ -141,6 +141,7 @@ def targets(folder):
             if dice.random() < 0.1
             else [json.dumps(changed(dice, header))]
         )
+        header += " " * (-len(header) % 8)  # as the format wants it
         size = dice.choice([len(header)] * 8 + [0, 2**63, 2**64 - 1, len(header) + 1])
         sane(
             opened(

@@ -133,7 +133,11 @@ def targets(folder):
 
     def prompts(dice):
         model, prompt = dice.choice(models), anything(dice, 80)
-        options = {"temperature": dice.choice([0, 0.5, 1.0, -1, float("nan"), float("inf"), 1e-30, "hot"])}
+        options = (
+            {"temperature": 1.0}
+            if dice.random() < 0.5
+            else {"temperature": dice.choice([0, 0.5, 1.0, -1, float("nan"), float("inf"), 1e-30, "hot"])}
+        )
         options |= {
             "top_k": dice.choice([None, 1, 5, 10**9, 0, -2, 2.5]),
             "top_p": dice.choice([None, 0.5, 1, 0, 2, float("nan")]),

@@ -12,6 +12,7 @@ from lib.layers.attention import GroupedAttention
 from lib.layers.mlp import SwiGLU
 from lib.layers.norm import RMSNorm
 from lib.layers.rope import rope_table
+from lib.models.sizes import MOST, MOST_LAYERS, check_flag, check_heads, check_positive, check_rope, check_whole
 from lib.models.skeleton import Block, LanguageModel, initialise
 
 
@@ -35,17 +36,16 @@ class LlamaConfig:
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is int and not (isinstance(value, int) and value > 0):
-                raise ValueError(f"{field.name} is {value!r}: give a whole number of at least 1")
-        if self.n_heads % self.n_kv_heads:
+            if field.type is int:
+                check_whole(field.name, value, MOST_LAYERS if field.name == "n_layers" else MOST)
+            elif field.type is float:
+                check_positive(field.name, value)
+        check_flag("tied", self.tied)
+        check_heads(self.n_heads, self.n_kv_heads)
+        check_rope(self.d_head)
+        if self.window is not None and not (type(self.window) is int and self.window > 0):
             raise ValueError(
-                f"{self.n_heads} heads can't share {self.n_kv_heads} key/value heads evenly: let one divide the other"
-            )
-        if self.d_head % 2:
-            raise ValueError(f"d_head is {self.d_head}, but RoPE turns pairs of channels: choose an even head size")
-        if self.window is not None and self.window < 1:
-            raise ValueError(
-                f"window is {self.window}: a token must see at least itself, so 1 or more, or None for all"
+                f"window is {self.window!r}: a token must see at least itself, so 1 or more, or None for all"
             )
 
 

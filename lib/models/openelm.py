@@ -7,6 +7,7 @@ apple/corenet: corenet/modeling/models/language_modeling/general_gpt.py and core
 from dataclasses import dataclass, replace
 
 from lib.models.llama import Llama, llama_block
+from lib.models.sizes import check_flag, check_heads, check_list, check_positive, check_rope, check_whole
 
 
 def make_divisible(value, divisor):
@@ -40,21 +41,22 @@ class OpenElmConfig:
 
     def __post_init__(self):
         for name in ("n_heads", "n_kv_heads", "d_ff"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list where it comes from a file
+            # a list where it comes from a file
+            object.__setattr__(self, name, check_list(name, getattr(self, name)))
         counts = [len(self.n_heads), len(self.n_kv_heads), len(self.d_ff)]
         if len(set(counts)) > 1 or not counts[0]:
             raise ValueError(f"n_heads, n_kv_heads, d_ff name {counts} layers: give each a number for every layer")
-        sizes = (self.vocab_size, self.d_model, self.d_head, self.context_length)
-        for value in (*sizes, *self.n_heads, *self.n_kv_heads, *self.d_ff):
-            if not (isinstance(value, int) and value > 0):
-                raise ValueError(f"{value!r} is among the sizes: give whole numbers of at least 1")
+        for name in ("vocab_size", "d_model", "d_head", "context_length"):
+            check_whole(name, getattr(self, name))
+        for name in ("n_heads", "n_kv_heads", "d_ff"):
+            for i, value in enumerate(getattr(self, name)):
+                check_whole(f"layer {i}: {name}", value)
+        for name in ("norm_eps", "rope_theta"):
+            check_positive(name, getattr(self, name))
+        check_flag("tied", self.tied)
         for i, (heads, shared) in enumerate(zip(self.n_heads, self.n_kv_heads, strict=True)):
-            if heads % shared:
-                raise ValueError(
-                    f"layer {i}: {heads} heads can't share {shared} key/value heads evenly: let one divide the other"
-                )
-        if self.d_head % 2:
-            raise ValueError(f"d_head is {self.d_head}, but RoPE turns pairs of channels: choose an even head size")
+            check_heads(heads, shared, f"layer {i}: ")
+        check_rope(self.d_head)
 
     @property
     def n_layers(self):

@@ -11,6 +11,7 @@ from torch import nn
 
 from lib.layers import rwkv4, rwkv5, rwkv6, rwkv7
 from lib.models.rwkv_start import initialise_rwkv
+from lib.models.sizes import MOST, MOST_LAYERS, check_flag, check_positive, check_whole
 from lib.models.skeleton import Block, LanguageModel
 
 RANKS = {4: (), 5: (), 6: ("shift", "decay"), 7: ("decay", "rate", "residual", "gate")}
@@ -38,21 +39,24 @@ class RwkvConfig:
     tied: bool = False
 
     def __post_init__(self):
-        if self.generation not in RANKS:
+        if type(self.generation) is not int or self.generation not in RANKS:
             raise ValueError(f"generation is {self.generation!r}: there are 4, 5, 6 and 7")
         for name in ("vocab_size", "n_layers", "d_model", "d_ff", "d_head"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value > 0):
-                raise ValueError(f"{name} is {value!r}: give a whole number of at least 1")
+            check_whole(name, getattr(self, name), MOST_LAYERS if name == "n_layers" else MOST)
+        for name in ("norm_eps", "head_eps"):
+            check_positive(name, getattr(self, name))
+        check_flag("tied", self.tied)
         if self.generation > 4 and self.d_model % self.d_head:
             raise ValueError(f"d_model {self.d_model} is no multiple of d_head {self.d_head}: let one divide the other")
-        object.__setattr__(self, "ranks", tuple(self.ranks))  # JSON makes lists of them
-        names = RANKS[self.generation]
-        if len(self.ranks) != len(names) or not all(isinstance(rank, int) and rank > 0 for rank in self.ranks):
+        ranks, names = self.ranks, RANKS[self.generation]
+        fits = isinstance(ranks, list | tuple) and len(ranks) == len(names)
+        if not fits or not all(type(rank) is int and 0 < rank <= MOST for rank in ranks):
             wanted = f"({', '.join(names)})" if names else "none"
-            raise ValueError(f"ranks are {self.ranks}: RWKV-{self.generation} takes {wanted}, each at least 1")
-        if self.context_length is not None and self.context_length < 1:
-            raise ValueError(f"context_length is {self.context_length}: give 1 or more, or None for any length")
+            raise ValueError(f"ranks are {ranks!r}: RWKV-{self.generation} takes {wanted}, each at least 1")
+        object.__setattr__(self, "ranks", tuple(ranks))  # JSON makes lists of them
+        room = self.context_length
+        if room is not None and not (type(room) is int and room > 0):
+            raise ValueError(f"context_length is {room!r}: give 1 or more, or None for any length")
 
 
 def rwkv_d_ff(generation, d_model):

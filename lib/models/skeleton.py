@@ -80,7 +80,7 @@ class LanguageModel(nn.Module):
         return self.head(x), state
 
     def _check(self, tokens, position):
-        if tokens.dim() != 2 or tokens.shape[1] == 0:
+        if tokens.dim() != 2 or tokens.numel() == 0:
             raise ValueError(f"tokens have shape {tuple(tokens.shape)}, expected (B, T): one row is tokens[None]")
         end, room = position + tokens.shape[1], self.config.context_length
         if room is not None and end > room:
@@ -118,8 +118,8 @@ def head_from_embedding(model, spread=None):
     pull of the two tasks on one table later on. Nothing happens where the two are one table.
 
     spread: first draw the embedding anew, normal with this standard deviation. RWKV begins at 1e-4, so that a few steps
-    decide all of it. But words that come in the same places, as names do, are then pulled the same way until they are
-    one vector, and nobody can copy what can't be told apart.
+    decide all of it. But words that come in the same places, as names do, are then pulled the same way from the same
+    point, and nobody can copy what can't be told apart.
     """
     if not model.config.tied:
         embed, head = model.embed.weight, model.head.weight  # (V, C), (V, C)

@@ -4,11 +4,10 @@ A file is written beside its place and then moved there, which no crash can leav
 checksum and keeps its predecessor. Nothing that is loaded can run code: tensors and plain values alone are read.
 """
 
-import json
 import os
 import time
 import warnings
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,8 @@ from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run.processes import Alone
 from lib.run.sealed import Refused, before, read_sealed, write_sealed
 from lib.text.bpe import BPE
-from lib.weights.files import open_safetensors, write_beside, write_json
+from lib.weights.convert import filled
+from lib.weights.files import open_safetensors, read_config, write_beside, write_json
 
 FAMILIES = {"llama": (Llama, LlamaConfig), "rwkv": (Rwkv, RwkvConfig)}
 
@@ -202,14 +202,22 @@ def load_bundle(folder):
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"no trained model in {folder}: `python3 -m lib train llama --out {folder}` makes one")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_config(folder)
     family = config.pop("family", None)
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise ValueError(f"{folder / 'config.json'} is of family {family!r}: there is {', '.join(FAMILIES)}")
     make, describe = FAMILIES[family]
-    model = make(describe(**config))
+    names = {field.name for field in fields(describe)}
+    needed = {field.name for field in fields(describe) if field.default is MISSING}
+    if config.keys() - names or needed - config.keys():
+        differ = sorted((config.keys() - names) | (needed - config.keys()))
+        raise ValueError(f"{folder / 'config.json'} is no config of a {family}: {differ} are missing or unknown")
+    config = describe(**config)
     tensors = open_safetensors(folder / "model.safetensors")
-    if model.config.tied:
+    blocks = {name.split(".")[1] for name in tensors if name.startswith("blocks.")}
+    if len(blocks) != config.n_layers:
+        raise ValueError(f"{folder}: config.json says {config.n_layers} layers, the weights have {len(blocks)}")
+    if config.tied and "embed.weight" in tensors:
         tensors["head.weight"] = tensors["embed.weight"]
-    model.load_state_dict(tensors)
+    model = filled(make, config, tensors, {name: name for name in tensors})
     return model.eval(), BPE.load(folder / "tokenizer.json")

@@ -10,15 +10,15 @@ def apply_temperature(logits, temperature):
 
     p_i is proportional to exp(logit_i / temperature). logits: (..., V); temperature above zero.
     """
-    if not temperature > 0:
+    if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
         raise ValueError(f"a temperature of {temperature}: take one above 0, or sample(temperature=0) for greedy")
     return logits / temperature
 
 
 def keep_top_k(logits, k):
     """Leave the k largest logits of each row, and all that equal the k-th; the others become -inf. logits: (..., V)."""
-    if k < 1:
-        raise ValueError(f"top_k is {k}, which leaves no token: take 1 or more")
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"top_k is {k!r}, which leaves no token: take a whole number of 1 or more")
     smallest = logits.topk(min(k, logits.shape[-1])).values[..., -1:]  # (..., 1)
     return logits.masked_fill(logits < smallest, -torch.inf)
 
@@ -58,6 +58,8 @@ def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, see
     same tokens, later. After a row came to the token `stop` it yields `stop` for ever; when all rows did, it ends.
     A seed gives the same tokens again; without one, torch's own random state is used.
     """
+    if tokens.dim() != 2 or tokens.numel() == 0:
+        raise ValueError(f"tokens have shape {tuple(tokens.shape)}, expected (B, T): one row is tokens[None]")
     room = getattr(model.config, "context_length", None)
     if room is not None and tokens.shape[1] + n_tokens - 1 > room:
         raise ValueError(
@@ -90,7 +92,7 @@ def tell_stream(model, tokenizer, prompt="", n_tokens=None, **options):
     if n_tokens is None:
         n_tokens = max(1, (model.config.context_length or 1024) + 1 - len(ids))
     characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    yield prompt
+    yield prompt if isinstance(prompt, str) else prompt.decode("utf-8", errors="replace")
     for token in sample(model, torch.tensor([ids]), n_tokens, stop=tokenizer.eot, **options):
         if token.item() == tokenizer.eot:
             break

@@ -32,6 +32,9 @@ class Batches:
     """
 
     def __init__(self, tokens, batch_size, length, seed=0):
+        for name, value in (("batch_size", batch_size), ("length", length)):
+            if not isinstance(value, int) or isinstance(value, bool) or (name == "length" and value < 1):
+                raise ValueError(f"{name} is {value!r}: give a whole number of at least 1")
         if length >= len(tokens):
             raise ValueError(f"rows of {length} tokens, but there are {len(tokens)}: take shorter rows or more text")
         self.tokens, self.batch_size, self.length, self.seed = tokens, batch_size, length, seed

@@ -21,6 +21,7 @@ from lib.text import bpe_file
 PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 END_OF_TEXT = "<|endoftext|>"
 CACHE_SIZE = 1 << 16
+LONG_PIECE = 200  # bytes of a pre-token; those of a language are shorter
 
 Pair = tuple[int, int]
 Merge = tuple[bytes, bytes]
@@ -138,6 +139,35 @@ def learn_merges(words: dict[bytes, int], n_new: int, progress: Progress | None 
     return merges
 
 
+def merge_long(ids: list[int], ranks: dict[Pair, tuple[int, int]]) -> list[int]:
+    """Do what `BPE._merge_piece` does in O(n log n): a word of a megabyte takes seconds, not minutes.
+
+    Symbols are a linked list; the pairs that can be joined wait in a heap, the earliest learned one first, from left to
+    right. What a join puts side by side waits until all joins of that merge are done.
+    """
+    ids, n = list(ids), len(ids)
+    after, before = list(range(1, n + 1)), list(range(-1, n - 1))
+    heap = [(ranks[pair][0], i) for i, pair in enumerate(zip(ids, ids[1:], strict=False)) if pair in ranks]
+    heapq.heapify(heap)
+    while heap:
+        rank, grown = heap[0][0], []
+        while heap and heap[0][0] == rank:
+            _, i = heapq.heappop(heap)
+            j = after[i]
+            known = ranks.get((ids[i], ids[j])) if j < n else None
+            if known is None or known[0] != rank:
+                continue  # one of the two was joined to another in the meantime
+            ids[i], ids[j], after[i] = known[1], -1, after[j]
+            if after[i] < n:
+                before[after[i]] = i
+            grown.append(i)
+        for i in {place for new in grown for place in (before[new], new) if place >= 0}:
+            known = ranks.get((ids[i], ids[after[i]])) if after[i] < n else None
+            if known:
+                heapq.heappush(heap, (known[0], i))
+    return [symbol for symbol in ids if symbol >= 0]
+
+
 class BPE:
     """A byte-level BPE tokenizer.
 
@@ -148,6 +178,8 @@ class BPE:
 
     def __init__(self, merges: Sequence[Merge], special: Sequence[str] = (END_OF_TEXT,)):
         self.merges, self.special = [tuple(merge) for merge in merges], list(special)
+        if not all(isinstance(s, str) for s in self.special):
+            raise ValueError(f"special tokens are text, but they are {self.special}: give a list of str")
         self.vocab = [s.encode("utf-8") for s in self.special] + [bytes([b]) for b in range(256)]
         n_special = len(self.special)
         if n_special != len(set(self.special)) or "" in self.special:
@@ -217,12 +249,15 @@ class BPE:
                 known = self._merge_piece([self._first_byte + b for b in as_bytes(piece)])
                 if len(cache) >= CACHE_SIZE:
                     cache.clear()
-                cache[piece] = known
+                if len(piece) <= LONG_PIECE:
+                    cache[piece] = known
             ids += known
         return ids
 
     def _merge_piece(self, ids: list[int]) -> list[int]:
         """Apply, again and again, the earliest learned merge that fits anywhere."""
+        if len(ids) > LONG_PIECE:
+            return merge_long(ids, self._ranks)
         ranks = self._ranks
         while len(ids) > 1:
             known = [ranks[pair] + (pair,) for pair in set(zip(ids, ids[1:], strict=False)) if pair in ranks]

@@ -80,11 +80,11 @@ def read(path: Path) -> tuple[list[tuple[bytes, bytes]], list[str], list[bytes]]
         raise FileNotFoundError(f"no tokenizer at {path}: write one with BPE.train(...).save({str(path)!r})")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}): save the tokenizer again") from None
     try:
         return _parts(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         message = f"{path} is not a byte-level BPE that BPE.save wrote ({type(error).__name__}: {error})"
         raise ValueError(f"{message}: open it with the library that wrote it") from None
 

@@ -76,6 +76,12 @@ def load(name, size=None, cache=None):
 def from_documents(name, documents, size, licence, origin):
     """Split documents: the last tenth (at most 300 kB, at least one document) validates, the others train."""
     documents = list(dict.fromkeys(documents))  # a document that came twice could be on both sides
+    if len(documents) < 2:
+        raise ValueError(
+            f"{len(documents)} different documents in {name}, but one trains and another validates: give 2"
+        )
+    if size is not None and size < 1:
+        raise ValueError(f"{size} bytes of {name}: give at least 1, or None for all")
     room = min(VALIDATION_BYTES, VALIDATION_SHARE * sum(map(_n_bytes, documents)))
     cut = len(documents) - 1
     while cut > 1 and sum(map(_n_bytes, documents[cut - 1 :])) <= room:
@@ -157,6 +163,8 @@ def _first(documents, size):
             break
         taken.append(document.encode("utf-8")[:size].decode("utf-8", "ignore"))
         size -= _n_bytes(document)
+        if document and not taken[-1]:  # nothing is left of a first character that is cut through
+            taken.pop()
     return taken
 
 

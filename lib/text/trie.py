@@ -21,16 +21,17 @@ def read_vocabulary(path: Path) -> dict[int, bytes]:
     """id -> token, from lines `id literal length`, the literal a str or bytes of Python and the length in bytes."""
     tokens = {}
     # universal newlines: copies of this file end their lines with \n or with \r\n
-    with open(path, encoding="utf-8") as lines:
+    with open(path, encoding="utf-8", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, start=1):
             try:
+                line.encode("utf-8")  # a byte that is no UTF-8 is damage
                 i, rest = line.split(" ", 1)
                 literal, length = rest.rsplit(" ", 1)
                 token = as_bytes(ast.literal_eval(literal))
                 if len(token) != int(length):
                     raise ValueError(f"{len(token)} bytes, but the line says {int(length)}")
                 tokens[int(i)] = token
-            except (ValueError, SyntaxError, TypeError) as error:
+            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
                 message = f"line {number} of {path} is no `id literal length` ({error})"
                 raise ValueError(f"{message}: install the rwkv package again") from None
     return tokens

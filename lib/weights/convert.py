@@ -5,6 +5,7 @@ import re
 import torch
 
 from lib.models.llama import Llama, LlamaConfig
+from lib.models.sizes import check_positive, check_whole
 from lib.weights.names import HUGGING_FACE_LLAMA, HUGGING_FACE_UNUSED
 
 CONFIG_NEEDS = (
@@ -102,10 +103,18 @@ def filled(make, config, tensors, names):
     All is checked before anything is filled: a tensor that is missing, left over or of another shape is named in a
     ValueError. No memory is taken for weights that would be overwritten.
     """
+    odd = [name for name, tensor in tensors.items() if not torch.is_tensor(tensor)]
+    if odd:
+        raise ValueError(f"{odd[:3]} are no tensors: is the file of weights?")
     renamed = rename(tensors, {theirs: ours for ours, theirs in names.items()})
-    with torch.device("meta"):
-        model = make(config)
+    try:
+        with torch.device("meta"):
+            model = make(config)
+    except (RuntimeError, OverflowError, TypeError) as error:  # the product of two sizes is more than torch can count
+        raise ValueError(f"{config}: no such model can be built ({str(error).splitlines()[0]})") from None
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if expected.keys() != renamed.keys():
+        raise ValueError(f"the model has other tensors than the file: {sorted(expected.keys() ^ renamed.keys())[:3]}")
     wrong = [
         f"{names[name]} is {tuple(renamed[name].shape)}, expected {shape}"
         for name, shape in expected.items()
@@ -129,6 +138,8 @@ def _refuse_other_llamas(config):
     missing = [name for name in CONFIG_NEEDS if name not in config]
     if missing:
         raise ValueError(f"config.json does not say {', '.join(missing)}: is it that of a Llama?")
+    for name in ("hidden_size", "num_attention_heads"):
+        check_whole(name, config[name])  # one is divided by the other
     for name, only in (("attention_bias", False), ("mlp_bias", False), ("hidden_act", "silu")):
         if config.get(name, only) != only:
             raise ValueError(f"{name} is {config[name]!r}, but our Llama knows {only!r} alone")
@@ -137,6 +148,10 @@ def _refuse_other_llamas(config):
 def _theta(config):
     """Transformers 5 keeps theta in `rope_parameters`, older configs in `rope_theta`."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(rope, dict):
+        raise ValueError(f"rope_parameters are {rope!r}: expected is an object with rope_theta")
     if rope.get("rope_type", "default") != "default":
         raise ValueError(f"RoPE of type {rope['rope_type']!r}: this Llama knows 'default' alone")
-    return float(rope.get("rope_theta", config.get("rope_theta", 10000.0)))
+    theta = rope.get("rope_theta", config.get("rope_theta", 10000.0))
+    check_positive("rope_theta", theta)
+    return float(theta)

@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 INDEX = "model.safetensors.index.json"
@@ -51,7 +52,7 @@ def open_safetensors(path):
         raise FileNotFoundError(f"no weights at {path}: expected is model.safetensors, or {INDEX} and its parts")
     if path.suffix != ".json":
         safetensors_header(path)
-        return load_file(path)
+        return _load_part(path)
     places = _json(path).get("weight_map", {})
     parts = [path.with_name(name) for name in sorted(set(places.values()))]
     missing = [part.name for part in parts if not part.is_file()]
@@ -61,7 +62,14 @@ def open_safetensors(path):
     if there != places:
         differ = sorted(name for name in there.keys() | places.keys() if there.get(name) != places.get(name))
         raise DamagedFile(f"{path.name} and its parts disagree on {len(differ)} tensors {differ[:3]}: load all again")
-    return {name: tensor for part in parts for name, tensor in load_file(part).items()}
+    return {name: tensor for part in parts for name, tensor in _load_part(part).items()}
+
+
+def _load_part(path):
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise DamagedFile(f"{path} is altered ({_first_line(error)}): download or save it again") from None
 
 
 def safetensors_header(path):
@@ -79,7 +87,7 @@ def safetensors_header(path):
         header = json.loads(text)
         spans = {name: tensor["data_offsets"] for name, tensor in header.items() if name != "__metadata__"}
         end = 8 + length + max((last for _, last in spans.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedFile(f"{path} is cut short, or no .safetensors file: its header can't be read") from None
     if size != end:
         cut = sum(8 + length + last > size for _, last in spans.values())
@@ -187,7 +195,10 @@ def open_gguf(path):
     unknown = sorted({t.tensor_type.name for t in reader.tensors} - set(GGUF_TYPES))
     if unknown:
         raise ValueError(f"{path} has numbers of the types {', '.join(unknown)}: read are {', '.join(GGUF_TYPES)}")
-    metadata = {name: field.contents() for name, field in reader.fields.items()}
+    try:
+        metadata = {name: field.contents() for name, field in reader.fields.items()}
+    except (ValueError, IndexError, TypeError) as error:
+        raise DamagedFile(f"{path} is altered ({_first_line(error)}): download it again") from None
     tensors = {}
     for t in reader.tensors:
         shape = [int(size) for size in reversed(t.shape)]  # GGUF counts the axes from the last
@@ -248,7 +259,7 @@ def read_config(folder):
 def _json(path):
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedFile(f"{path} is cut short, or no JSON ({error}): download it again") from None
     if not isinstance(value, dict):
         raise DamagedFile(f"{path} holds a {type(value).__name__}, expected is an object")

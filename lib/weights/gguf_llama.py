@@ -2,6 +2,7 @@
 
 from lib.layers.rope import to_half_split
 from lib.models.llama import Llama, LlamaConfig
+from lib.models.sizes import check_positive
 from lib.weights.convert import expand, filled
 from lib.weights.names import GGUF_LLAMA
 
@@ -40,7 +41,12 @@ def config_of_gguf(metadata, tied):
             raise ValueError(f"the file does not say llama.{name}: it is damaged, or from an early converter")
         return value
 
-    C, H = say("embedding_length"), say("attention.head_count")
+    def say_number(name, default=None):
+        value = say(name, default)
+        check_positive(f"llama.{name}", value)
+        return value
+
+    C, H = say_number("embedding_length"), say_number("attention.head_count")
     return LlamaConfig(
         vocab_size=say("vocab_size", len(metadata.get("tokenizer.ggml.tokens", ())) or None),
         n_layers=say("block_count"),
@@ -50,7 +56,7 @@ def config_of_gguf(metadata, tied):
         d_head=say("attention.key_length", C // H),
         d_ff=say("feed_forward_length"),
         context_length=say("context_length"),
-        norm_eps=float(f"{say('attention.layer_norm_rms_epsilon'):.6g}"),  # float32 has 9.9999997e-06 for 1e-5
-        rope_theta=float(say("rope.freq_base", 10000.0)),
+        norm_eps=float(f"{say_number('attention.layer_norm_rms_epsilon'):.6g}"),  # float32 has 9.9999997e-06 for 1e-5
+        rope_theta=float(say_number("rope.freq_base", 10000.0)),
         tied=tied,
     )

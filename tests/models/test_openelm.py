@@ -252,7 +252,7 @@ def test_what_is_missing_left_over_or_misshapen_is_named():
         ({"n_heads": (3, 4)}, r"\[2, 3, 3\] layers"),
         ({"n_heads": (3, 5, 8)}, "layer 1: 5 heads can't share 4"),
         ({"d_head": 7}, "d_head is 7"),
-        ({"d_ff": (20, 0, 44)}, "0 is among the sizes"),
+        ({"d_ff": (20, 0, 44)}, "layer 1: d_ff is 0"),
         ({"n_heads": (), "n_kv_heads": (), "d_ff": ()}, r"\[0, 0, 0\] layers"),
     ],
 )

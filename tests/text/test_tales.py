@@ -244,9 +244,7 @@ def test_english(some):
 
 def test_no_sentence_comes_often(some):
     """Nobody should see a form: the openings of 250 stories differ, and no sentence is told in one story of twenty."""
-    sentences = Counter(
-        s for story in some for s in set(re.split(r"(?<=[.!?\"]) |\n", story.text)) if s.count(" ") > 5
-    )
+    sentences = Counter(s for story in some for s in set(re.split(r"(?<=[.!?\"]) |\n", story.text)) if s.count(" ") > 5)
     assert max(sentences.values()) < len(some) / 20, sentences.most_common(3)
     assert len({" ".join(story.text.split()[:4]) for story in some}) > 0.6 * len(some)
 
