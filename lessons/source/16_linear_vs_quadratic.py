@@ -610,10 +610,10 @@ def draw_fit(model, thousands, texts, bits):
 widgets.explore(
     draw_fit,
     "Which model fits into 4, 16, 24 and 80 GB?",
-    model=list(CHOICES),
     thousands=([2, 8, 32, 128, 1024], 8, "tokens of each text, in 1,024"),
     texts=([1, 8, 64, 256], 1, "texts at a time"),
     bits=([16, 8, 4], 16, "bits of a weight"),
+    model=list(CHOICES),
 )
 
 # %% [markdown]

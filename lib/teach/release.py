@@ -162,6 +162,9 @@ def _furnish(to, root):
     for name in ("lib", "data"):
         if (root / name).is_dir():
             shutil.copytree(root / name, to / name, ignore=ignore, dirs_exist_ok=True)
+    for name in ("requirements.txt", "pyproject.toml"):  # the set-up cell reads them
+        if (root / name).is_file():
+            shutil.copy(root / name, to / name)
     write_text(to / "nbgrader_config.py", CONFIG)
     header = nbformat.v4.new_notebook()
     header.cells = [

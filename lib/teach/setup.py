@@ -78,6 +78,6 @@ def start(number):
     threads = torch.get_num_threads()
     version = torch.__version__.split("+")[0]
     line = f"Lesson {number}, torch {version}, device {pick_device()}, {threads} thread{'s' * (threads != 1)}"
-    if (place := address()).folder == ROOT.name:
+    if (ROOT / "pyproject.toml").is_file() and (place := address()).folder == ROOT.name:
         line += f"; the course {place.tag} is in {place.folder}"
     print(line + (f"; installed {', '.join(added)}, replaced nothing" if added else ""))

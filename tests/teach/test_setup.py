@@ -134,6 +134,8 @@ def test_start_seeds_and_says_one_line(capsys):
 
 def test_start_says_in_the_same_line_what_it_did(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(missing, "complete", lambda root: ["gguf 0.19.0", "babel 2.18.0"])
+    (tmp_path / PLACE.folder).mkdir()
+    (tmp_path / PLACE.folder / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
     monkeypatch.setattr(setup, "ROOT", tmp_path / PLACE.folder)
     setup.start("04")
     (line,) = capsys.readouterr().out.splitlines()
