@@ -4,14 +4,16 @@ import codecs
 
 import torch
 
+SMALLEST = 1e-30  # of temperatures: below it, logits divided by it overflow float32
+
 
 def apply_temperature(logits, temperature):
     """Divide the logits by the temperature: below 1 the likely gets likelier, above 1 all gets more even.
 
     p_i is proportional to exp(logit_i / temperature). logits: (..., V); temperature above zero.
     """
-    if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
-        raise ValueError(f"a temperature of {temperature}: take one above 0, or sample(temperature=0) for greedy")
+    if not isinstance(temperature, int | float) or not SMALLEST <= temperature < float("inf"):
+        raise ValueError(f"a temperature of {temperature}: take {SMALLEST} or more, or 0 in `sample` for greedy")
     return logits / temperature
 
 

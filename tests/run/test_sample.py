@@ -139,6 +139,7 @@ def test_it_stops_where_the_context_ends():
     ("options", "words"),
     [
         ({"temperature": -1}, "temperature of -1"),
+        ({"temperature": 1e-300}, "temperature of 1e-300: take 1e-30 or more"),
         ({"top_k": 0}, "top_k is 0"),
         ({"top_p": 0}, "top_p is 0"),
         ({"top_p": 1.5}, "top_p is 1.5"),
