@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.layers.norm import RMSNorm
-from lib.layers.rope import rotate_half_split
+from lib.layers.rope import rotate_whole, whole_table
 
 
 def causal_mask(T, S, window=None, device=None, keys=slice(None)):
@@ -113,7 +113,8 @@ class Buffer:
 class GroupedAttention(nn.Module):
     """LLaMA's time mixer: project to heads, turn by position, attend, project back.
 
-    x: (B, T, C); state: a KVCache or None; shared: {"cos", "sin"}, each (T, N/2) for the positions of x.
+    x: (B, T, C); state: a KVCache or None; shared: {"cos", "sin"}, each (T, N/2) for the positions of x, to which the
+    first layer adds "whole", the table that all of them turn by.
     Returns y: (B, T, C) and the longer KVCache. With a window W, as in Mistral, a token sees the last W alone (the
     cache still keeps all). With `qk_norm_eps`, as in OpenELM, each head's query and key get an RMSNorm before they are
     turned; its weight is one for all heads. No biases.
@@ -142,7 +143,9 @@ class GroupedAttention(nn.Module):
         v = self.value(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, G, T, N)
         if self.norm_query is not None:
             q, k = self.norm_query(q), self.norm_key(k)
-        q, k = (rotate_half_split(z, shared["cos"], shared["sin"]) for z in (q, k))
+        if "whole" not in shared:  # the first layer makes it for all
+            shared["whole"] = whole_table(shared["cos"], shared["sin"])
+        q, k = (rotate_whole(z, *shared["whole"]) for z in (q, k))
         state = KVCache(k, v) if state is None else state.append(k, v)
         y = attend_fused(q, state.keys, state.values, self.window)  # (B, H, T, N)
         return self.output(y.transpose(1, 2).reshape(B, T, -1)), state

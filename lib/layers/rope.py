@@ -32,11 +32,19 @@ def rotate_half_split(x, cos, sin):
 
     (a, b) -> (a cos - b sin, b cos + a sin).  x: (..., T, N); cos, sin: (T, N/2). Returns x's shape and dtype.
     """
-    # With a and b side by side, that is (a, b) (cos, cos) + (b, a) (-sin, sin): whole heads at a time, not halves.
-    cos, sin = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)  # (T, N)
+    return rotate_whole(x, *whole_table(cos, sin))
+
+
+def whole_table(cos, sin):
+    """Return (cos, cos) and (-sin, sin), each (T, N): the table for `rotate_whole`, made once for all layers."""
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+
+def rotate_whole(x, cos, sin):
+    """Do what `rotate_half_split` does, whole heads at a time, not halves: (a, b) (cos, cos) + (b, a) (-sin, sin)."""
     ab = x.to(torch.promote_types(x.dtype, cos.dtype))  # (..., T, N)
     ba = ab.roll(ab.shape[-1] // 2, -1)  # (..., T, N)
-    return (ab * cos + ba * sin).type_as(x)  # (..., T, N)
+    return (ab * cos).addcmul(ba, sin).type_as(x)  # (..., T, N)
 
 
 def rotate_interleaved(x, cos, sin):

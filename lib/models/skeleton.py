@@ -88,11 +88,13 @@ class LanguageModel(nn.Module):
                 f"{end} tokens, but the model was built for {room}: pass the last {room}, or build it longer"
             )
         # On an accelerator this look would wait for the device at every step, and it reports bad ids by itself.
-        if tokens.device.type == "cpu" and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.config.vocab_size:
-            bad = tokens.max() if tokens.min() >= 0 else tokens.min()
-            raise ValueError(
-                f"token {int(bad)}, but the vocabulary has {self.config.vocab_size}: use the model's tokenizer"
-            )
+        if tokens.device.type == "cpu":
+            low, high = map(int, tokens.aminmax())
+            if not 0 <= low <= high < self.config.vocab_size:
+                bad = low if low < 0 else high
+                raise ValueError(
+                    f"token {bad}, but the vocabulary has {self.config.vocab_size}: use the model's tokenizer"
+                )
 
 
 def initialise(model, outputs=()):

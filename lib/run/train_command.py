@@ -60,7 +60,7 @@ def train_score_save(options):
     if options.resume:
         options.steps = options.team.from_first(lambda: kept_steps(kept))
     else:
-        options.team.from_first(lambda: discard(kept))
+        options.team.from_first(lambda: refuse_unfinished(kept))
     if options.steps is None:
         options.steps = steps_that_fit(model, data, options, 60 * options.minutes - (time.perf_counter() - clock))
         options.command += f" --steps {options.steps}"
@@ -147,6 +147,16 @@ def make_recipe(options, steps):
     """Return the recipe that was asked for."""
     changes = {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
     return recipe(options.recipe, steps, **changes)
+
+
+def refuse_unfinished(path):
+    """Start no run where another one waits to be gone on with: hours may be in it."""
+    kept = newest(path)
+    if kept is not None:
+        done, planned = kept["record"][0], kept["identity"]["recipe"]["steps"]
+        raise ValueError(
+            f"{path} holds a run that was stopped after step {done} of {planned}: go on with --resume, or delete it"
+        )
 
 
 def kept_steps(path):

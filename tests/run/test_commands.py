@@ -109,6 +109,10 @@ def test_stopped_and_resumed_is_never_stopped(quick, tmp_path, monkeypatch, caps
     monkeypatch.setattr(WindowBatches.__mro__[1], "__getitem__", pressed)
     assert main(["train", "llama", "--steps", "5", "--out", "parts", *SMALL]) == 130
     assert "stopped after step 2 of 5" in capsys.readouterr().err
+    before = (tmp_path / "parts" / "run.pt").read_bytes()
+    assert main(["train", "llama", "--steps", "9", "--out", "parts", *SMALL]) == 1  # nothing is lost by a second start
+    assert "stopped after step 2 of 5: go on with --resume, or delete it" in capsys.readouterr().err
+    assert (tmp_path / "parts" / "run.pt").read_bytes() == before
     assert main(["train", "llama", "--resume", "--out", "parts", *SMALL]) == 0
     weights = [load_bundle(tmp_path / name)[0].state_dict() for name in ("whole", "parts")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
