@@ -1,6 +1,8 @@
 """A figure with sliders that answers one question; a still picture of it where nothing is live."""
 
 import base64
+import contextlib
+import gc
 import html
 import sys
 
@@ -41,6 +43,23 @@ def explore(draw, question, alt=None, **controls):
             data["application/vnd.jupyter.widget-view+json"] = link
         display(data, metadata=metadata, raw=True)
     return explorer
+
+
+@contextlib.contextmanager
+def undisturbed():
+    """Hold Python's search for garbage back while a learner waits, but for the last figure, if nobody else has it.
+
+    A figure is a ring of objects, so only that search frees it; left to itself it stops every few moves for 0.2 s, to
+    look through torch and all else there is. What is young is looked through here, in milliseconds: the last figure.
+    """
+    was_on = gc.isenabled()
+    gc.collect(1)
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Control:
@@ -165,15 +184,16 @@ class Explorer:
         value = self.controls[name].snapped(value)
         if value == self.values[name] and self.error is None:
             return  # a browser that takes a slider in sends its value back, a hair beside it
-        self.values[name] = value
-        try:
-            self.redraw()
-            self.error = None
-            self._screen.value = self._shown()
-        except Exception as error:
-            self.error = f"{type(error).__name__}: {error}"
-            words = html.escape(f"This figure can't be drawn here. {self.error}")
-            self._screen.value = f'<pre role="alert" style="color:#B00020;white-space:pre-wrap">{words}</pre>'
+        self.values[name], self.figure = value, None
+        with undisturbed():
+            try:
+                self.redraw()
+                self.error = None
+                self._screen.value = self._shown()
+            except Exception as error:
+                self.error = f"{type(error).__name__}: {error}"
+                words = html.escape(f"This figure can't be drawn here. {self.error}")
+                self._screen.value = f'<pre role="alert" style="color:#B00020;white-space:pre-wrap">{words}</pre>'
 
     def _shown(self):
         """Return the picture as HTML: an Image widget has no alt text. Decoded at once, it does not flicker."""

@@ -1,8 +1,10 @@
 """Widgets: moving a control changes the picture and its words; an error is seen; a still picture is always there."""
 
 import base64
+import gc
 import sys
 import time
+import weakref
 
 import pytest
 
@@ -50,6 +52,28 @@ def test_moving_a_slider_changes_the_picture_and_its_words(notebook, capsys):
     assert len(seen) == 4
     before = explorer.picture
     assert explorer.set(kind="other").picture != before and explorer.values == {"n": 11, "kind": "other"}
+
+
+def test_no_move_waits_for_a_search_through_all_that_python_holds(notebook):
+    """A search of the oldest generation goes through torch too: 0.2 s. Nor may the figures pile up without it."""
+    explorer, moving, deep, figures = make(), [False], [], []
+
+    def watch(phase, info):
+        if moving[0] and phase == "start" and info["generation"] == 2:
+            deep.append(explorer.values["n"])
+
+    gc.callbacks.append(watch)
+    try:
+        for value in [6, 7, 8, 9, 10, 11, 12, 14] * 4:
+            moving[0] = True
+            explorer._inputs["n"].value = value
+            moving[0] = False
+            figures.append(weakref.ref(explorer.figure))
+            assert gc.isenabled()
+    finally:
+        gc.callbacks.remove(watch)
+    assert not deep, "a search through all in the middle of a move"
+    assert sum(figure() is not None for figure in figures) <= 3, "figures that nobody looks at stay in memory"
 
 
 def test_controls_have_labels_readouts_and_whole_numbers(notebook):
