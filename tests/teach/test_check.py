@@ -301,7 +301,7 @@ class DetachedWeight(NoForward):
 
 
 CLASSES = {
-    "right": (norm_class(), "right (4 cases, all exact)"),
+    "right": (norm_class(), "right (4 cases, largest difference"),  # autograd's gradient beside lib's, by hand
     "stub": (StubForward, "not attempted"),
     "no forward": (NoForward, 'is missing the required "forward" function'),
     "no super": (NoSuper, "it raises AttributeError: cannot assign"),
