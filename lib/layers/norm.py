@@ -68,5 +68,6 @@ class RMSNorm(nn.Module):
             raise ValueError(
                 f"x has {x.shape[-1]} channels, the norm has {self.weight.shape[0]}: build it as wide as x"
             )
-        by_hand = torch.is_grad_enabled() and x.dtype == self.weight.dtype and x.dtype.itemsize >= 4
+        wide = x.dtype == self.weight.dtype and x.dtype.itemsize >= 4
+        by_hand = wide and torch.is_grad_enabled() and not x.is_meta  # before torch 2.12, meta knows no autocast
         return (RMSNormByHand.apply if by_hand else rms_norm)(x, self.weight, self.eps)
