@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
+from lib.layers.norm import product_dtype
 from lib.models.skeleton import LanguageModel
 
 # Rows of logits that are there at one time: for a vocabulary of 2,048 they are 2 MB, which a core's cache holds.
@@ -23,13 +24,12 @@ class HeadCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, targets):
         """Return the loss, a scalar of float32 (float64 where `hidden` is)."""
-        kind, n = hidden.device.type, len(hidden)
-        low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+        n, low = len(hidden), product_dtype(hidden)
         wide = torch.promote_types(hidden.dtype, torch.float32)
         x, w = hidden.to(low), weight.to(low)  # (n, C), (V, C)
         loss = torch.zeros((), dtype=wide, device=hidden.device)
         grad_hidden, grad_weight = torch.empty_like(hidden, dtype=wide), torch.zeros_like(weight, dtype=wide)
-        with torch.autocast(kind, enabled=False):
+        with torch.autocast(hidden.device.type, enabled=False):
             for rows in torch.arange(n).split(ROWS):
                 part = slice(int(rows[0]), int(rows[-1]) + 1)
                 logits, y = (x[part] @ w.T).to(wide), targets[part, None]

@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.patches import Polygon, Rectangle
-from matplotlib.ticker import NullLocator
 
 from lib.teach import theme
 from lib.teach.plots_attention import GREY, stairs
@@ -155,8 +154,7 @@ def draw_memory(log_w, bonus, ago):
     here = float(np.exp((ago - 1) * log_w))
     left.plot([ago], [here], "o", color=REFERENCE, markersize=8, zorder=4)
     left.set(xscale="log", xlabel="tokens ago", ylabel="share that is left", ylim=(-0.03, 1.06))
-    left.xaxis.set_major_formatter(lambda value, _: theme.decade(value))
-    left.xaxis.set_minor_locator(NullLocator())
+    theme.in_decades(left.xaxis)
     left.set_title(f"{ago} ago: {percent(here)} left")
     shown = 16
     weights = np.exp(np.concatenate([[bonus], (np.arange(1, 301) - 1) * log_w]))

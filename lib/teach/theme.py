@@ -134,10 +134,18 @@ def finish(ax, xlabel, ylabel, title, xlog=False, ylog=False):
             getattr(ax, f"set_{axis.axis_name}scale")("log")
             low, high = axis.get_view_interval()
             axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
-            axis.set_major_formatter(lambda value, _: decade(value))
-            axis.set_minor_locator(NullLocator())  # they have no length, and cost as much as those that are seen
+            in_decades(axis)
         else:
             axis.set_major_formatter(lambda value, _: tick(value))
+
+
+def in_decades(axis):
+    """Write the ticks of a logarithmic axis as `decade` does, and leave the small ones between them out.
+
+    These have no length in our figures, and cost as much time as those that are seen.
+    """
+    axis.set_major_formatter(lambda value, _: decade(value))
+    axis.set_minor_locator(NullLocator())
 
 
 def tick(value):
