@@ -92,8 +92,8 @@ plain = {rate: descend(rate) for rate in (0.1, 0.5, 3.0)}
 print("rate   step 1  step 10  step 20  step 40")
 for rate, losses in plain.items():
     print(f"{rate:4}", *(f"{losses[step - 1]:8.4g}" for step in (1, 10, 20, 40)))
-last, crawls = plain[3.0][-1], plain[0.1][-1] > 5
-explodes = not last < 10
+last = plain[3.0][-1]
+explodes = not all(loss < 20 for loss in plain[3.0])
 guess.reveal(
     "0.1 crawls, 3 explodes" if explodes else "0.1 crawls, 3 gets near the floor" if last < 1 else "both fall, 3 is faster",
     "And no rate in between is good: 0.5 is already near the one that explodes.",

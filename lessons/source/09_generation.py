@@ -73,12 +73,12 @@ print("\none of them:", bad[:400], "...")
 guess.reveal("nearly all" if good >= 18 else "some" if good >= 4 else "hardly any")
 
 # %% [markdown]
-# Why not all? The model spreads a little chance over a thousand tokens that can't come. A story is some 250 draws. If each
+# Why not all? The model spreads a little chance over a thousand tokens that can't come. A story is some 160 draws. If each
 # has one chance in a thousand to go wrong, a story stays right with probability:
 
 # %% tags=["nbval-check-output"]
 for slip in (0.0001, 0.001, 0.01):
-    print(f"{slip:.2%} wrong at each of 250 draws: {(1 - slip) ** 250:.0%} of the stories are right")
+    print(f"{slip:.2%} wrong at each of 160 draws: {(1 - slip) ** 160:.0%} of the stories are right")
 
 # %% [markdown]
 # So you want something between the two: leave the likely ones to chance, and forbid the rest. **Where is the line?**

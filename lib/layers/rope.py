@@ -44,7 +44,7 @@ def rotate_whole(x, cos, sin):
     """Do what `rotate_half_split` does, whole heads at a time, not halves: (a, b) (cos, cos) + (b, a) (-sin, sin)."""
     ab = x.to(torch.promote_types(x.dtype, cos.dtype))  # (..., T, N)
     ba = ab.roll(ab.shape[-1] // 2, -1)  # (..., T, N)
-    return (ab * cos + ba * sin).type_as(x)  # (..., T, N)
+    return (ab * cos).add_(ba.mul_(sin)).type_as(x)  # (..., T, N)
 
 
 def rotate_interleaved(x, cos, sin):

@@ -4,6 +4,8 @@ import codecs
 
 import torch
 
+from lib.run.decode import Decoder, can_decode
+
 SMALLEST = 1e-30  # of temperatures: below it, logits divided by it overflow float32
 
 
@@ -56,8 +58,9 @@ def choose(logits, temperature=1.0, top_k=None, top_p=None, generator=None):
 def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, seed=None, cache=True, stop=None):
     """Yield up to n_tokens tokens, (B,) each, that continue `tokens` (B, T), all rows of one length.
 
-    With `cache` each step hands the model the newest token and the state; without, everything from the start again: the
-    same tokens, later. After a row came to the token `stop` it yields `stop` for ever; when all rows did, it ends.
+    With `cache` each step hands the model the newest token and the state, or a LLaMA's `Decoder` the token; without,
+    everything from the start again: the same tokens, later. After a row came to the token `stop` it yields `stop` for
+    ever; when all rows did, it ends.
     A seed gives the same tokens again; without one, torch's own random state is used.
     """
     if tokens.dim() != 2 or tokens.numel() == 0:
@@ -71,10 +74,14 @@ def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, see
     tokens = tokens.to(model.head.weight.device)
     generator = None if seed is None else torch.Generator(tokens.device).manual_seed(seed)
     ended = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
-    state, new = None, tokens
+    state, new, token, decoder = None, tokens, None, None
     for _ in range(n_tokens):
-        x, state = model.hidden(new, state if cache else None)  # (B, T, C)
-        token = choose(model.head(x[:, -1]), temperature, top_k, top_p, generator)
+        if decoder is None:
+            x, state = model.hidden(new, state if cache else None)  # (B, T, C)
+            x = x[:, -1]  # (B, C)
+        else:
+            x = decoder(token)
+        token = choose(model.head(x), temperature, top_k, top_p, generator)
         if stop is not None:
             token = token.masked_fill(ended, stop)
             ended |= token == stop
@@ -82,6 +89,8 @@ def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, see
         if stop is not None and ended.all():
             return
         new = token[:, None] if cache else torch.cat([new, token[:, None]], dim=1)
+        if cache and decoder is None and can_decode(model):
+            decoder = Decoder(model, state, n_tokens)
 
 
 def tell_stream(model, tokenizer, prompt="", n_tokens=None, **options):

@@ -232,7 +232,7 @@ def judge(model, data, options):
     if corpus.floor_bits_per_byte is not None:
         figures["floor_bits_per_byte"] = corpus.floor_bits_per_byte
     if corpus.name == "tales":
-        room = min(2 * data.longest, model.config.context_length or LONGEST)
+        room = min(2 * (data.longest or LONGEST), model.config.context_length or LONGEST)
         told = tell_many(model, tokenizer, N_STORIES, room, options.seed)
         stories, true = (sum(map(asked, told)) / len(told) for asked in (tales.is_story, tales.facts_hold))
         figures |= {"stories": len(told), "share_stories": stories, "share_facts_hold": true}

@@ -2,8 +2,8 @@
 
 Format, one block after another, blocks separated by blank lines, `#` begins a comment line:
 
-    [names]                        a word list; earlier words are more frequent (weight 1 / (rank + 8))
-    Amara/she, Kofi/he             a word may carry a pronoun after a slash
+    [names]                        a word list; earlier words are more frequent (weight 1 / (rank + 1))
+    Amara/she, mill//by the brook  a word may carry a pronoun after a slash, and the rest of its full form after two
     [toy] = look x noun + other    a list made of lists: every `look noun` pair, and the words of `other`
     {hero friend} = names          roles: a role takes a word at its first mention and keeps it to the end;
                                    two roles of one list never hold the same word
@@ -11,9 +11,9 @@ Format, one block after another, blocks separated by blank lines, `#` begins a c
     - text <rule> <a list> {role}  (an|inline|choice)
 
 In a pattern `<x>` stands for a rule or a word of a list, `{role}` for the role's word, `{role.form}` for a form of it
-(`a`, `noun`, `he`, `him`, `his`, `himself`), `(x|y|)` for one of several texts and `//` for a new paragraph. A capital
-(`<Rule>`, `{Role}`) makes the first letter of the result a capital. `{role!}` marks a word that a reader can only know
-from what was told before: the place of a question.
+(`a`, `noun`, `full`, `he`, `him`, `his`, `himself`, `child`), `(x|y|)` for one of several texts and `//` for a new
+paragraph. A capital (`<Rule>`, `{Role}`) makes the first letter of the result a capital. `{role!}` marks a word that a
+reader can only know from what was told before: the place of a question.
 """
 
 import bisect
@@ -27,8 +27,8 @@ from pathlib import Path
 PARAGRAPH = "\n  "
 RANK_SHIFT = 1  # weight of the word of rank r (from 0) is 1 / (r + RANK_SHIFT): Zipf's law
 PRONOUNS = {
-    "she": {"he": "she", "him": "her", "his": "her", "himself": "herself"},
-    "he": {"he": "he", "him": "him", "his": "his", "himself": "himself"},
+    "she": {"he": "she", "him": "her", "his": "her", "himself": "herself", "child": "girl"},
+    "he": {"he": "he", "him": "him", "his": "his", "himself": "himself", "child": "boy"},
 }
 TOKEN = re.compile(
     r"<(?P<ref>[^<>]+)>|\{(?P<role>[^{}]+)\}|(?P<open>\()|(?P<close>\))|(?P<bar>\|)|(?P<text>[^<>{}()|]+)"
@@ -279,6 +279,7 @@ class Grammar:
 def _entries(lines):
     entries = []
     for rank, item in enumerate(word.strip() for word in ",".join(lines).split(",") if word.strip()):
-        word, _, pronoun = item.partition("/")
-        entries.append(({"": word, **PRONOUNS.get(pronoun, {})}, 1 / (rank + RANK_SHIFT)))
+        word, pronoun, more = (item + "//").split("/")[:3]
+        forms = {"": word, "full": f"{word} {more}".strip(), **PRONOUNS.get(pronoun, {})}
+        entries.append((forms, 1 / (rank + RANK_SHIFT)))
     return entries
