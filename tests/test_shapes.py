@@ -161,7 +161,7 @@ def running():
 
     model, batches = tiny_llama(), WindowBatches(torch.randint(0, V, (90,)), B, 7)
     list(train(model, batches, Recipe(steps=1), device="cpu", dtype="float32"))
-    list(sample(model, torch.randint(0, V, (B, 5)), 2, top_k=4))
+    list(sample(model, torch.randint(0, V, (B, 5)), 9, top_k=4))
     evaluate(model, batches, n_batches=1)
     padded([[1, 2], [3, 4, 5], [6, 7, 8, 9, 10, 11]])
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.layers.attention import GroupedAttention
+from lib.layers.attention import Buffer, GroupedAttention
 from lib.layers.mlp import SwiGLU
 from lib.layers.norm import RMSNorm, rms_norm
 from lib.layers.rope import rotate_whole, whole_table
@@ -50,22 +50,16 @@ class Layer(NamedTuple):
 def layer_of(block, cache, n_tokens):
     """Return the `Layer` of a block after the text in `cache`, with room for n_tokens more."""
     mix, channels = block.mix_time, block.mix_channels
+    buffer = Buffer(cache.keys, cache.values, cache.keys.shape[2] + n_tokens)
     return Layer(
         block.norm_time.weight,
         *(part.weight for part in (mix.query, mix.key, mix.value, mix.output)),
         mix,
         block.norm_channels.weight,
         *(part.weight for part in (channels.gate, channels.up, channels.down)),
-        *(roomy(old, n_tokens) for old in (cache.keys, cache.values)),
+        buffer.keys,
+        buffer.values,
     )
-
-
-def roomy(old, n_tokens):
-    """Return a copy with room for n_tokens more, (B, G, S, N) -> (B, G, S + n_tokens, N)."""
-    B, G, S, N = old.shape
-    new = old.new_empty(B, G, S + n_tokens, N)
-    new[:, :, :S] = old
-    return new
 
 
 class Decoder:

@@ -74,8 +74,11 @@ def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, see
     tokens = tokens.to(model.head.weight.device)
     generator = None if seed is None else torch.Generator(tokens.device).manual_seed(seed)
     ended = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+    fast = cache and can_decode(model)
     state, new, token, decoder = None, tokens, None, None
-    for _ in range(n_tokens):
+    for i in range(n_tokens):
+        if fast and i == 1:
+            decoder = Decoder(model, state, n_tokens - 1)
         if decoder is None:
             x, state = model.hidden(new, state if cache else None)  # (B, T, C)
             x = x[:, -1]  # (B, C)
@@ -89,8 +92,6 @@ def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, see
         if stop is not None and ended.all():
             return
         new = token[:, None] if cache else torch.cat([new, token[:, None]], dim=1)
-        if cache and decoder is None and can_decode(model):
-            decoder = Decoder(model, state, n_tokens)
 
 
 def tell_stream(model, tokenizer, prompt="", n_tokens=None, **options):
