@@ -537,7 +537,7 @@ for place in PLACES:
         above = record["validation_bits_per_byte"] / record["floor_bits_per_byte"] - 1
         size, seconds = f"{record['parameters']:,} parameters", f"{record['cpu_seconds']:.0f} s of processor time"
         print(f"  {name}: {size}, {record['tokens']:,} tokens, {seconds}")
-        print(f"  {above:.0%} above the floor; {record['share_stories']:.0%} of 200 stories are grammatical")
+        print(f"  {above:.0%} above the floor; {record['share_stories']:.0%} of {record['stories']} stories are grammatical")
 if not any(name.startswith("RWKV") for name in RUNS):
     print("None of RWKV: python3 -m lib train rwkv --generation 7 --recipe muon --out data/checkpoints/rwkv-7-tales")
 

@@ -87,8 +87,9 @@ class LanguageModel(nn.Module):
             raise ValueError(
                 f"{end} tokens, but the model was built for {room}: pass the last {room}, or build it longer"
             )
-        # On an accelerator this look would wait for the device at every step, and it reports bad ids by itself.
-        if tokens.device.type == "cpu":
+        # On an accelerator this look would wait for the device at every step, it would cut in two what torch.compile
+        # writes, and both report bad ids by themselves.
+        if tokens.device.type == "cpu" and not torch.compiler.is_compiling():
             low, high = map(int, tokens.aminmax())
             if not 0 <= low <= high < self.config.vocab_size:
                 bad = low if low < 0 else high

@@ -22,8 +22,13 @@ KNOWN = {Block, GroupedAttention, SwiGLU, RMSNorm, nn.Linear, nn.ModuleList, nn.
 
 
 def can_decode(model):
-    """Say whether `Decoder` does what the model does: it is built of LLaMA's own parts, and nobody hooked into one."""
+    """Say whether `Decoder` does what the model does: it is built of LLaMA's own parts, and nobody hooked into one.
+
+    Autocast has a list of its own of what is multiplied in which dtype, so there the model itself is asked.
+    """
     if not isinstance(model, Llama) or type(model).hidden is not Llama.hidden:
+        return False
+    if torch.is_autocast_enabled(model.head.weight.device.type):
         return False
     parts = list(model.modules())
     hooked = any(part._forward_hooks or part._forward_pre_hooks for part in parts)

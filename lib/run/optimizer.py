@@ -4,6 +4,7 @@ import torch
 
 from lib.models.rwkv import Rwkv
 from lib.models.rwkv_start import learning_groups
+from lib.run.muon import Muon
 from lib.run.processes import Alone
 
 
@@ -35,19 +36,13 @@ def build_optimizers(model, recipe):
     groups, optimizers = parameter_groups(model, recipe), []
     if recipe.optimizer == "muon":
         inside = {p for p in model.blocks.parameters() if p.ndim == 2}
-        optimizers.append(_muon([p for p in groups[0]["params"] if p in inside], recipe))
+        matrices = [p for p in groups[0]["params"] if p in inside]
+        optimizers.append(Muon(matrices, recipe.matrix_rate, recipe.weight_decay))
         groups[0]["params"] = [p for p in groups[0]["params"] if p not in inside]
     # The fused step is one pass over all parameters instead of a dozen.
     fused = all(p.device.type in ("cpu", "cuda") for p in model.parameters())
     optimizers.append(torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, eps=1e-8, fused=fused))
     return optimizers
-
-
-def _muon(matrices, recipe):
-    if not hasattr(torch.optim, "Muon"):
-        version = torch.__version__
-        raise ValueError(f"torch {version} has no Muon: install torch 2.9 or later, or take optimizer='adamw'")
-    return torch.optim.Muon(matrices, lr=recipe.matrix_rate, weight_decay=recipe.weight_decay, momentum=0.95)
 
 
 class Optimizer:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import nn
 
 from lib.run.checkpoint import Keeper
-from lib.run.device import autocast, compiled, pick_device, pick_dtype
+from lib.run.device import autocast, compiled, keep_memory, pick_device, pick_dtype
 from lib.run.loss import next_token_loss
 from lib.run.optimizer import Optimizer
 from lib.run.processes import Alone
@@ -98,6 +98,8 @@ def train(
     """
     device, team = pick_device(device), team or Alone()
     dtype = pick_dtype(device, dtype)
+    if device.type == "cpu":
+        keep_memory()
     loss_of = compiled(team.spread(NextToken(model.to(device).train())), device, compile)
     optimizer = Optimizer(model, recipe, dtype, team)
     keeper = Keeper(checkpoint, model, optimizer, recipe, batches, team)

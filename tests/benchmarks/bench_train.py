@@ -1,12 +1,14 @@
 """How fast a training step of the tiny LLaMA is beside its peers, and which share of the GEMM peak it reaches.
 
 The peers: transformers' Llama (sdpa, and eager) with the same weights; litgpt's, of the same shape; a nanoGPT-shaped
-model of the same width and depth. All get the same batch and a fused AdamW; a step is forward, backward, clipping,
-update, each written as its user writes it. The losses of those with the same weights are compared before any time
-counts. A ratio above 1 means that we are faster.
+model of the same width and depth. Each has a process of its own, the same batch and a fused AdamW; a step is forward,
+backward, clipping, update, written as its user writes it. The losses of those with the same weights are compared before
+any time counts. A ratio above 1 means that we are faster.
 """
 
+import statistics
 import sys
+from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -16,6 +18,7 @@ from lib.models.presets import preset
 from lib.run.cost import training_flops
 from lib.run.device import autocast, cpu_multiplies_bfloat16, pick_device
 from lib.run.train import Recipe, train
+from tests.benchmarks.apart import Apart
 from tests.benchmarks.bench_generate import peer_of
 from tests.benchmarks.nano_gpt import NanoGpt
 from tests.benchmarks.race import median, race, show
@@ -35,9 +38,9 @@ class Batches:
         return self.batch
 
 
-def our_steps(model, batches, dtype):
+def our_steps(model, batches, dtype, compile=False):
     """Return a function that does one step of `train`."""
-    run = train(model, batches, Recipe(steps=10**6), dtype=dtype, device="cpu")
+    run = train(model, batches, Recipe(steps=10**6), dtype=dtype, device="cpu", compile=compile)
     return lambda: next(run).loss
 
 
@@ -60,11 +63,8 @@ def peer_steps(model, batches, dtype, logits_of):
 
 
 def litgpt_model(config, peers):
-    """Return litgpt's model of that shape, or None where the package is not in a folder of `peers`."""
-    folder = None if peers is None else peers / "litgpt"
-    if folder is None or not folder.is_dir():
-        return None
-    sys.path.append(str(folder))
+    """Return litgpt's model of that shape, from the package in a folder of `peers`."""
+    sys.path.append(str(peers / "litgpt"))
     from litgpt import GPT, Config
 
     return GPT(
@@ -86,38 +86,33 @@ def litgpt_model(config, peers):
     )
 
 
-def candidates(dtype, peers):
-    """Return {name: a function that does one step}; ours comes first. Names say what is compared with what."""
-    torch.manual_seed(0)
-    model = Llama(preset("tiny-llama").config)
-    config, batches = model.config, Batches(model.config.vocab_size)
-    jobs = {}
-    for name in ("sdpa", "eager"):
-        peer = peer_of(model, attn_implementation=name)
-        jobs[f"transformers, {name}"] = peer_steps(peer, batches, dtype, lambda m, x: m(x, use_cache=False).logits)
-    jobs["nanoGPT-shaped"] = peer_steps(NanoGpt(config), batches, dtype, lambda m, x: m(x))
-    other = litgpt_model(config, peers)
-    if other is None:
-        print("litgpt: not measured, it is not in --peers")
-    else:
-        jobs["litgpt"] = peer_steps(other, batches, dtype, lambda m, x: m(x))
-    jobs = {f"ours, {dtype}": our_steps(model, batches, dtype), **jobs}
-    first = {name: job() for name, job in jobs.items()}
-    ours, peer = first[f"ours, {dtype}"], first["transformers, sdpa"]
-    assert abs(ours - peer) < 0.01 * peer, f"the losses differ, {ours} and {peer}, so the speeds do not compare"
-    return jobs
-
-
-def as_it_comes():
-    """Return our step as `train` does it by itself, and transformers' as it comes: float32, sdpa."""
+def make_job(name, dtype, peers=None):
+    """Return a function that does one step of a contestant: the same weights where the models are the same."""
     torch.manual_seed(0)
     model = Llama(preset("tiny-llama").config)
     batches = Batches(model.config.vocab_size)
-    peer = peer_of(model, attn_implementation="sdpa")
-    return {
-        "ours, as `train` chooses": our_steps(model, batches, "auto"),
-        "transformers, sdpa, float32": peer_steps(peer, batches, "float32", lambda m, x: m(x, use_cache=False).logits),
+    if name == "ours":
+        return our_steps(model, batches, dtype)
+    if name in ("sdpa", "eager"):
+        peer = peer_of(model, attn_implementation=name)
+        return peer_steps(peer, batches, dtype, lambda m, x: m(x, use_cache=False).logits)
+    other = NanoGpt(model.config) if name == "nanoGPT-shaped" else litgpt_model(model.config, Path(peers))
+    return peer_steps(other, batches, dtype, lambda m, x: m(x))
+
+
+def compete(title, contestants, peers=None):
+    """Race {label: (name, dtype)}, ours first, each in a process of its own; print the table, return the times."""
+    jobs = {
+        label: Apart("tests.benchmarks.bench_train", "make_job", name, dtype, peers and str(peers))
+        for label, (name, dtype) in contestants.items()
     }
+    first = {name: jobs[label].timed()[0] for label, (name, _) in contestants.items()}
+    assert abs(first["ours"] - first["sdpa"]) < 0.01 * first["sdpa"], f"the losses differ, so no speed counts: {first}"
+    times = race(jobs, ROUNDS)
+    for job in jobs.values():
+        job.end()
+    show(title, times, next(iter(jobs)), ROWS * LENGTH, "token/s")
+    return times
 
 
 def gemm_peak(dtype=torch.float32, size=1024, rounds=9):
@@ -127,31 +122,52 @@ def gemm_peak(dtype=torch.float32, size=1024, rounds=9):
     return 2 * size**3 / min(clock for clock, _ in times)
 
 
-def product_share(step, calls=5):
-    """Return the share of a step's time that is spent in matrix products, attention's included."""
-    for _ in range(2):
-        step()
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
-        for _ in range(calls):
+def product_share(step, calls=9, warm=4):
+    """Return the share of a step's time that is spent in matrix products, attention's included: the median.
+
+    Each step is profiled alone, and the first ones do not count: what the profiler notes down lies between the tensors,
+    and the memory that it takes is slow the first time.
+    """
+    shares = []
+    for _ in range(warm + calls):
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
             step()
-    events = seen.key_averages()
-    products = sum(e.self_cpu_time_total for e in events if any(name in e.key for name in PRODUCTS))
-    return products / sum(e.self_cpu_time_total for e in events)
+        events = seen.key_averages()
+        products = sum(e.self_cpu_time_total for e in events if any(name in e.key for name in PRODUCTS))
+        shares.append(products / sum(e.self_cpu_time_total for e in events))
+    return statistics.median(shares[warm:])
+
+
+def show_share(dtype):
+    """Print the share of our step as it is, and rewritten by torch.compile where there is a compiler."""
+    share = product_share(make_job("ours", dtype))
+    torch.manual_seed(0)
+    model = Llama(preset("tiny-llama").config)
+    try:
+        step = our_steps(model, Batches(model.config.vocab_size), dtype, compile=True)
+        compiled = f"{product_share(step):.0%} by torch.compile"
+    except ValueError as error:  # there is no C++ compiler
+        compiled = f"not measured compiled: {error}"
+    print(f"  ours: {share:.0%} of the time is matrix products; {compiled}", flush=True)
 
 
 def main(peers=None):
     """Print the tables."""
     config = preset("tiny-llama").config
-    times = race(as_it_comes(), ROUNDS)
-    show("training step, as it comes", times, "ours, as `train` chooses", ROWS * LENGTH, "token/s")
+    usual = {"ours, as `train` chooses": ("ours", "auto"), "transformers, sdpa, float32": ("sdpa", "float32")}
+    compete("training step, as it comes", usual)
+    names = {"transformers, sdpa": "sdpa", "transformers, eager": "eager", "nanoGPT-shaped": "nanoGPT-shaped"}
+    if peers is not None and (peers / "litgpt").is_dir():
+        names["litgpt"] = "litgpt"
+    else:
+        print("litgpt: not measured, it is not in --peers")
     for dtype in ["float32", "bfloat16"] if cpu_multiplies_bfloat16() else ["float32"]:
-        jobs = candidates(dtype, peers)
-        ours = next(iter(jobs))
-        times = race(jobs, ROUNDS)
-        show(f"training step, {dtype}, {ROWS} x {LENGTH} tokens", times, ours, ROWS * LENGTH, "token/s")
-        rate, peak = training_flops(config, LENGTH, ROWS).total / median(times[ours]), gemm_peak(getattr(torch, dtype))
-        print(f"  ours: {rate / 1e9:.0f} GFLOP/s of {peak / 1e9:.0f} in one large product, {rate / peak:.0%};", end=" ")
-        print(f"{product_share(jobs[ours]):.0%} of the time is matrix products")
+        contestants = {label: (name, dtype) for label, name in {f"ours, {dtype}": "ours", **names}.items()}
+        times = compete(f"training step, {dtype}, {ROWS} x {LENGTH} tokens", contestants, peers)
+        rate = training_flops(config, LENGTH, ROWS).total / median(times[f"ours, {dtype}"])
+        peak = gemm_peak(getattr(torch, dtype))
+        print(f"  ours: {rate / 1e9:.0f} GFLOP/s of {peak / 1e9:.0f} in one large product, {rate / peak:.0%}")
+        show_share(dtype)
 
 
 if __name__ == "__main__":

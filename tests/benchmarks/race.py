@@ -19,11 +19,14 @@ def timed(job):
 
 
 def race(jobs, rounds, warm=2):
-    """Run each job once a round; return {name: [(clock, processor) in seconds]}. The first rounds do not count."""
+    """Run each job once a round; return {name: [(clock, processor) in seconds]}. The first rounds do not count.
+
+    A job is a function, or an `Apart`, which is timed where it runs.
+    """
     times = {name: [] for name in jobs}
     for turn in range(-warm, rounds):
         for name in sorted(jobs, reverse=bool(turn % 2)):
-            seconds = timed(jobs[name])[1:]
+            _, *seconds = jobs[name].timed() if hasattr(jobs[name], "timed") else timed(jobs[name])
             if turn >= 0:
                 times[name].append(seconds)
     return times

@@ -79,3 +79,11 @@ def test_a_hook_is_called_for_every_token():
     assert not can_decode(model)
     list(sample(model, torch.tensor([[1, 2]]), 6, temperature=0))
     assert len(seen) == 6
+
+
+def test_autocast_has_the_models_own_way():
+    model = MODELS["mha"]().eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not can_decode(model)
+        list(sample(model, torch.tensor([[1, 2]]), 6, temperature=0))
+    assert can_decode(model)

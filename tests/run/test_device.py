@@ -1,18 +1,23 @@
 """Devices and dtypes: what is asked for, or the best that is there."""
 
+import platform
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from lib.run import device as devices
-from lib.run.device import autocast, compiled, pick_device, pick_dtype
+from lib.run.device import autocast, compiled, keep_memory, pick_device, pick_dtype
 from lib.run.loss import next_token_loss
 from lib.run.optimizer import Optimizer
 from lib.run.train import Recipe, fit
 from tests.run.tiny import CONFIG, counting, tiny_llama, tiny_rwkv
 
+ROOT = Path(__file__).resolve().parents[2]
 CPU, CUDA, MPS = (torch.device(kind) for kind in ("cpu", "cuda", "mps"))
 
 
@@ -64,6 +69,39 @@ def test_compiled_is_only_what_was_asked_for(monkeypatch):
     monkeypatch.setattr(devices.shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match="torch.compile writes C\\+\\+, but there is no compiler: install g\\+\\+"):
         compiled(layer, CPU)
+
+
+PAGES = """
+import resource, sys, torch
+from lib.models.llama import Llama
+from lib.models.presets import preset
+from lib.run import train as module
+
+if "give back" in sys.argv:
+    module.keep_memory = lambda: None
+batch = torch.randint(2048, (8, 192)), torch.randint(2048, (8, 192))
+run = module.train(Llama(preset("tiny-llama").config), [batch] * 20, module.Recipe(steps=20), device="cpu")
+for record in run:
+    if record.step == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only Linux's glibc is asked to keep memory")
+def test_kept_memory_is_not_cleared_anew_at_each_step():
+    """Linux counts the pages that it had to bring in ten training steps: thousands in each, or next to none in all."""
+    given_back, kept = (
+        int(subprocess.run([sys.executable, "-c", PAGES, how], cwd=ROOT, capture_output=True, check=True).stdout)
+        for how in ("give back", "keep")
+    )
+    assert given_back > 10_000 and kept < given_back / 4
+
+
+def test_other_systems_are_not_asked(monkeypatch):
+    monkeypatch.setattr(devices.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(devices.ctypes, "CDLL", None)
+    assert keep_memory() is False
 
 
 @pytest.mark.slow
