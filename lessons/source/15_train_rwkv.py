@@ -612,15 +612,16 @@ for name, row in table.items():
 # %% [markdown]
 # Compare the two short runs column by column, then the long ones. Attention can copy from anywhere in its context at one
 # price. A recurrence must have kept the word, and what it keeps fades. So if RWKV loses anywhere, expect it in the columns
-# from far back; and if it wins, in those that local grammar decides. Does the table say so? Lesson 17 takes exactly this
-# apart.
+# from far back; and if it wins, in those that local grammar decides. Does the table say so? Then hold RWKV-4 against
+# RWKV-5: one remembers two vectors a layer, the other a matrix a head. In its stories above, who forgets a name? Lesson 17
+# takes exactly this apart.
 #
 # ## An honest reading
 #
 # - **Per token**, after 120 steps, see the verdict of the race. At this size, so early, the token shift is worth a lot.
 #   That is no law about large models.
-# - **Per second**, on a CPU, with rows of a few hundred tokens: RWKV's step costs about as much as LLaMA's, RWKV-7's up to
-#   twice as much (`python3 -m lib bench rwkv`). What a recurrence saves, it saves on long texts: lesson 16.
+# - **Per second**, on a CPU, with rows of a few hundred tokens: a step of RWKV costs a sixth to a half more than LLaMA's,
+#   one of RWKV-7 twice as much (`python3 -m lib bench rwkv`). What a recurrence saves, it saves on long texts: lesson 16.
 # - **At the end** of a long run the table of records decides, and the columns of the last table say what it is about.
 # - Two of these runs with one seed each are two numbers. For less than a few percent between them, run more seeds.
 #

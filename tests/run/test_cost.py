@@ -282,5 +282,10 @@ def test_products_are_those_of_transformers_models_at_full_size(name):
     )
     with torch.device("meta"), torch.no_grad():
         model = transformers.LlamaForCausalLM(theirs)
-        seen, _ = counted(lambda: model(torch.zeros(1, 77, dtype=torch.long)))
+        try:
+            seen, _ = counted(lambda: model(torch.zeros(1, 77, dtype=torch.long)))
+        except RuntimeError as error:
+            if "unknown device type for autocast" not in str(error):
+                raise
+            pytest.skip("this transformers asks for autocast on meta, which torch knows from 2.12 on")
     assert seen == cost.prefill_flops(config, 77, masked=True).products
