@@ -106,6 +106,13 @@ def loss():
 
 
 @driver
+def muon():
+    from lib.run.muon import orthogonalise
+
+    orthogonalise(torch.randn(5, 11, 13))
+
+
+@driver
 def openelm():
     from lib.models.openelm import OpenElm, OpenElmConfig
 

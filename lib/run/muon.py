@@ -1,10 +1,10 @@
-"""Muon: an optimizer for matrices, whose every step turns all directions of a matrix by the same amount.
+"""Muon: an optimizer for matrices, whose every step is equally long in all of a matrix's directions.
 
 A matrix's gradient is large along few directions and small along the rest, and so are the steps of other optimizers.
 Muon takes the momentum M = U S V^T, and steps by U V^T, all singular values one. To decompose M would be slow; a few
 products of matrices come near enough.
 Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon; torch.optim.Muon, which does the same to one matrix after
-the other, and takes four times as long where there are many small ones.
+the other, and takes three times as long where there are many small ones.
 """
 
 import torch
