@@ -180,9 +180,9 @@ def test_a_cycle_through_a_function_and_through_a_package_is_found():
     assert cycles(graph) == ["lib.run.a", "lib.run.b", "lib.run.a"]
 
 
-@pytest.mark.parametrize("text", ["-/root/x", "-/tmp/ipykernel_1", "see -/home/me", '"-/Users/me', r"C:-\Users\me"])
+@pytest.mark.parametrize("text", ["|root|x", "|tmp|ipykernel_1", "see |home|me", '"|Users|me', "C:!Users!me"])
 def test_a_folder_of_a_machine_is_seen(text):
-    assert machine_paths("a.ipynb", "first line\n" + text.replace("-", ""))
+    assert machine_paths("a.ipynb", "first line\n" + text.replace("|", "/").replace("!", "\\"))
 
 
 @pytest.mark.parametrize("text", ["https://a.org/home/page", "lessons/work/x", "../tmp/x", "and/or home", "/usr/bin/x"])

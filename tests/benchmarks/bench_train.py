@@ -86,13 +86,13 @@ def litgpt_model(config, peers):
     )
 
 
-def make_job(name, dtype, peers=None):
+def make_job(name, dtype, peers=None, compile=False):
     """Return a function that does one step of a contestant: the same weights where the models are the same."""
     torch.manual_seed(0)
     model = Llama(preset("tiny-llama").config)
     batches = Batches(model.config.vocab_size)
     if name == "ours":
-        return our_steps(model, batches, dtype)
+        return our_steps(model, batches, dtype, compile)
     if name in ("sdpa", "eager"):
         peer = peer_of(model, attn_implementation=name)
         return peer_steps(peer, batches, dtype, lambda m, x: m(x, use_cache=False).logits)
@@ -141,11 +141,8 @@ def product_share(step, calls=9, warm=4):
 def show_share(dtype):
     """Print the share of our step as it is, and rewritten by torch.compile where there is a compiler."""
     share = product_share(make_job("ours", dtype))
-    torch.manual_seed(0)
-    model = Llama(preset("tiny-llama").config)
     try:
-        step = our_steps(model, Batches(model.config.vocab_size), dtype, compile=True)
-        compiled = f"{product_share(step):.0%} by torch.compile"
+        compiled = f"{product_share(make_job('ours', dtype, compile=True)):.0%} by torch.compile"
     except ValueError as error:  # there is no C++ compiler
         compiled = f"not measured compiled: {error}"
     print(f"  ours: {share:.0%} of the time is matrix products; {compiled}", flush=True)
