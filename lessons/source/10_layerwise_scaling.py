@@ -650,7 +650,7 @@ for name, config in {"tiny": tiny, "OpenELM-1.1B": billion.config}.items():
 # Now be careful with it. OpenELM's claim holds here: the scaled tower beats the uniform one, by several standard errors. Its
 # reason does not follow. Both uneven towers win, so where the room is may matter less than that layers are unlike each
 # other. And five seeds say only that no lucky seed made the difference. They say nothing of another text: on an earlier
-# form of these stories, with fewer words to copy, the same command showed no difference at all.
+# form of these stories, whose words were harder to copy, the same command showed no difference at all.
 #
 # And at a billion parameters? Here the first MLP of the scaled tower has 24 channels for 2,048 different
 # tokens, and the first figure shows what a first MLP is worth. OpenELM's has a thousand. Here a parameter sees a token or
