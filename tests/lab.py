@@ -160,6 +160,8 @@ class Lesson:
         self.page.locator(".lm-Menu-item").filter(has_text="Theme").first.hover()
         self.page.get_by_text(name, exact=True).click()
         self.page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached", timeout=20_000)
+        # JupyterLab's splash lies over the page until the theme is there, and then fades for 0.2 s.
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=20_000)
 
     def close(self):
         """Stop listening to the page; the next lesson takes it over."""
