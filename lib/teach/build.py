@@ -1,6 +1,7 @@
 """`python3 -m lib build`: make the notebooks of the lessons from their sources, and execute them."""
 
 import argparse
+import os
 import re
 import sys
 import tempfile
@@ -31,28 +32,37 @@ class BuildError(RuntimeError):
 
 
 class Client(NotebookClient):
-    """Executes a notebook in this very Python, with threads that sleep while they wait.
+    """Executes a notebook in this very Python: the kernel that is registered as python3 may be another one."""
 
-    The kernel that is registered as python3 may be another interpreter. On a busy machine OpenMP's spinning threads
-    make the same step up to four times slower.
-    """
+    def __init__(self, nb, workers=1, **settings):
+        super().__init__(nb, **settings)
+        self.workers = workers
 
     def create_kernel_manager(self):
-        """Return the manager of the kernel that will run the notebook."""
+        """Return the manager of the kernel that will run the notebook.
+
+        A lesson that has the machine to itself runs as a learner's does. Where several share it, each gets its part
+        of the cores, and its threads sleep while they wait: OpenMP's spin, which makes a step up to four times slower
+        beside others. Alone it is the other way round: a tiny model's step takes twice as long if they sleep.
+        """
         manager = super().create_kernel_manager()
         manager.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        manager.kernel_spec.env = {**manager.kernel_spec.env, "OMP_WAIT_POLICY": "PASSIVE"}
+        if self.workers > 1:
+            cores = max(1, (os.cpu_count() or 1) // self.workers)
+            threads = {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
+            manager.kernel_spec.env = {**manager.kernel_spec.env, **threads}
         return manager
 
 
-def execute(nb, folder, name="notebook", timeout=120):
+def execute(nb, folder, name="notebook", timeout=120, workers=1):
     """Run all cells in `folder`, put the outputs into `nb` and tidy them. Raises BuildError.
 
-    `name` stands in the error's message; `timeout` is in seconds, for each cell.
+    `name` stands in the error's message; `timeout` is in seconds, for each cell; `workers` lessons share the machine.
     """
     here, language = {"cell": 0}, nb.metadata.get("language_info", {})
     client = Client(
         nb,
+        workers,
         timeout=timeout,
         record_timing=False,
         store_widget_state=False,
@@ -158,12 +168,12 @@ def stale(source):
     return [(file, form) for file, form in pairs if not is_current(file, form)]
 
 
-def build_lesson(source, everything=False, timeout=120):
+def build_lesson(source, everything=False, timeout=120, workers=1):
     """Build what is stale of a lesson, or all of it; write nothing unless all of it ran. Returns the files written."""
     jobs = list(zip(places(source), forms(source), strict=True)) if everything else stale(source)
     for file, form in jobs:
         file.parent.mkdir(parents=True, exist_ok=True)
-        execute(form, file.parent, f"{source.stem} ({form.metadata.course.form})", timeout)
+        execute(form, file.parent, f"{source.stem} ({form.metadata.course.form})", timeout, workers)
     for file, form in jobs:
         write(form, file)
     return [file for file, _ in jobs]
@@ -182,7 +192,7 @@ def _report(source, args):
             names = [file.relative_to(source.parents[1]).as_posix() for file, _ in stale(source)]
             line = f"stale: {', '.join(names)}: run python3 -m lib build {source.stem[:2]}" if names else "current"
             return f"{source.stem}: {line}", not names
-        files = build_lesson(source, args.all)
+        files = build_lesson(source, args.all, workers=args.workers)
     except (BuildError, SourceError) as error:
         return f"{source.stem}: not built, and what was there is left as it was.\n  {error}", False
     line = f"built {len(files)} notebooks in {time.perf_counter() - begin:.0f} s" if files else "current"

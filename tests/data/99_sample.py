@@ -85,4 +85,4 @@ display(still | view, raw=True, metadata={"image/png": {"alt": "one pixel"}})
 # %%
 import os  # noqa: E402
 
-os.environ["OMP_WAIT_POLICY"], os.path.basename(os.getcwd()), double(4), answer
+os.path.basename(os.getcwd()), double(4), answer

@@ -1,6 +1,7 @@
 """The builder, on a sample lesson in a course of its own with a `lib` of three small files."""
 
 import ast
+import os
 import shutil
 from pathlib import Path
 
@@ -167,13 +168,25 @@ def test_build_executes_both_forms_and_keeps_what_a_reader_should_see(course, ca
         assert set(picture.outputs[0].data) == {"image/png", "text/plain"}
         assert picture.outputs[0].metadata == {"image/png": {"alt": "one pixel"}}
         folder = "lessons" if nb is stub else "solutions"
-        assert last.outputs[0].data["text/plain"] == f"('PASSIVE', '{folder}', 8, 6)"
+        assert last.outputs[0].data["text/plain"] == f"('{folder}', 8, 6)"
     before = [file.read_bytes() for file in build.places(course)]
     assert build.main(["99"], course.parents[2]) == 0 and "current" in capsys.readouterr().out
     assert build.main(["--all", "--workers", "2"], course.parents[2]) == 0
     assert [file.read_bytes() for file in build.places(course)] == before
     assert b"\r" not in before[0] and not list(course.parents[1].glob(".*"))
     _edit_is_noticed(course, capsys)
+
+
+def test_a_lesson_alone_runs_as_a_learners_and_several_share_the_cores(course, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    short_lesson(course, "import os\n[os.environ.get('OMP_WAIT_POLICY'), os.environ.get('OMP_NUM_THREADS')]")
+    shown = []
+    for workers in (1, 2):
+        build.build_lesson(course, everything=True, workers=workers)
+        nb = nbformat.read(build.places(course)[0], as_version=4)
+        shown.append(nb.cells[-1].outputs[0].data["text/plain"])
+    assert shown == ["[None, None]", f"['PASSIVE', '{max(1, os.cpu_count() // 2)}']"]
 
 
 def _edit_is_noticed(course, capsys):
