@@ -70,10 +70,11 @@ def start(number):
     # Imported here: whoever builds notebooks needs the cell's text alone, and torch takes seconds.
     import torch
 
-    from lib.run.device import pick_device
+    from lib.run.device import keep_memory, pick_device
     from lib.teach import theme
 
     torch.manual_seed(0)
+    keep_memory()  # else a lesson that times a layer times how fast the system clears pages
     theme.apply()
     threads = torch.get_num_threads()
     version = torch.__version__.split("+")[0]
