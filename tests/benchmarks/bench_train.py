@@ -23,7 +23,7 @@ from tests.benchmarks.bench_generate import peer_of
 from tests.benchmarks.nano_gpt import NanoGpt
 from tests.benchmarks.race import median, race, show
 
-ROUNDS, ROWS, LENGTH = 11, 8, 256
+ROUNDS, ROWS, LENGTH = 41, 8, 256
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "scaled_dot_product")
 
 
