@@ -109,6 +109,10 @@ def targets(folder):
         word = "".join(dice.choices(letters, k=1_000_000))
         holds(dice.choice([bpe, bpe, world]), word)
 
+    def long_training(dice):
+        letters = dice.choice(["a", "ab", "theca", "שלום", "thecasonmhw"])
+        holds(BPE.train("".join(dice.choices(letters, k=500_000)), 600), anything(dice))
+
     def corpus(dice):
         documents = [text(dice, 30) for _ in range(dice.randrange(8))]
         size = dice.choice([None, 1, 10, 100, 10**9, 0, -1])
@@ -168,4 +172,4 @@ def targets(folder):
         "ids": (ids, 60),
     }
     few = {"bpe_train": (bpe_train, 10), "corpus": (corpus, 30), "batches": (batches, 40), "prompts": (prompts, 10)}
-    return many | few | {"tokens": (tokens, 10), "long_words": (long_words, 0)}
+    return many | few | {"tokens": (tokens, 10), "long_words": (long_words, 0), "long_training": (long_training, 0)}

@@ -33,7 +33,8 @@ def test_a_hundred_thousand_bad_inputs(root):
     seen = fuzzed(root, 100_000)
     for name, counts in seen.items():  # a target that refuses everything, or nothing, tests little
         assert counts.get("answered"), f"{name} answered nothing"
-        assert counts.get("refused") or name in ("bpe_specials", "characters", "long_words"), f"{name} refused nothing"
+        never = ("bpe_specials", "characters", "long_words", "long_training")
+        assert counts.get("refused") or name in never, f"{name} refused nothing"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the fuzzer's alarm clock is POSIX")

@@ -8,13 +8,14 @@ Sources: Sennrich, Haddow and Birch 2016, section 3.2 (merges); Radford et al. 2
 """
 
 import heapq
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import regex
 
 from lib.text import bpe_file
+from lib.text.bpe_merges import Merge, Pair, Progress, learn_merges
 
 # GPT-2's pre-tokens: English contractions; a word, a number or other signs, each with the space before it; white
 # space, but its last space is left to the word that follows. The pieces of a text always join to the text.
@@ -22,10 +23,6 @@ PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\
 END_OF_TEXT = "<|endoftext|>"
 CACHE_SIZE = 1 << 16
 LONG_PIECE = 200  # bytes of a pre-token; those of a language are shorter
-
-Pair = tuple[int, int]
-Merge = tuple[bytes, bytes]
-Progress = Callable[[int, int], None]
 
 
 def as_text(text: str | bytes) -> str:
@@ -67,76 +64,6 @@ def join(symbols: list[int], pair: Pair, new: int) -> list[int]:
             joined.append(symbols[i])
             i += 1
     return joined
-
-
-class PairCounts:
-    """How often each pair of neighbours occurs, kept up to date while words change.
-
-    words: the symbols of each distinct word; counts: how often each word occurs. A merge touches only the words that
-    hold its pair, so `where` remembers them: this makes training fast. In `heap` the most frequent pair comes first
-    and the pair of smaller numbers wins a tie. Its entries may be out of date; `pop_best` puts them right.
-    """
-
-    def __init__(self, words: list[list[int]], counts: list[int]):
-        self.words, self.counts = words, counts
-        self.total: dict[Pair, int] = defaultdict(int)
-        self.where: dict[Pair, set[int]] = defaultdict(set)
-        for index in range(len(words)):
-            self._add(index, +1)
-        self.heap = [(-count, pair) for pair, count in self.total.items()]
-        heapq.heapify(self.heap)
-
-    def _add(self, index: int, sign: int) -> None:
-        word, count = self.words[index], sign * self.counts[index]
-        for pair in zip(word, word[1:], strict=False):
-            self.total[pair] += count
-            self.where[pair].add(index)
-
-    def pop_best(self) -> Pair | None:
-        """The most frequent pair, or None where no pair is left."""
-        while self.heap:
-            count, pair = heapq.heappop(self.heap)
-            now = -self.total[pair]
-            if count == now < 0:
-                return pair
-            if now < 0:
-                heapq.heappush(self.heap, (now, pair))
-        return None
-
-    def merge(self, pair: Pair, new: int) -> None:
-        """Join `pair` to the symbol `new` in all words that hold it."""
-        grown = set()
-        for index in self.where.pop(pair):
-            self._add(index, -1)
-            self.words[index] = word = join(self.words[index], pair, new)
-            self._add(index, +1)
-            grown.update(p for p in zip(word, word[1:], strict=False) if new in p)
-        for p in grown:
-            heapq.heappush(self.heap, (-self.total[p], p))
-
-
-def learn_merges(words: dict[bytes, int], n_new: int, progress: Progress | None = None) -> list[Merge]:
-    """Learn merges until there are `n_new` new tokens, or no pair is left. words: pre-token -> its count.
-
-    Ties go to the older symbols, and bytes are ordered as in GPT-2's alphabet (printable ones first): the rule of
-    the `tokenizers` library, so that both learn the same list. `progress(done, n_new)` is called after each merge.
-    """
-    alphabet = bpe_file.byte_characters()
-    tokens = [bytes([b]) for b in sorted(range(256), key=lambda b: alphabet[b])]
-    symbol = {token: i for i, token in enumerate(tokens)}
-    pairs = PairCounts([[symbol[bytes([b])] for b in word] for word in words], list(words.values()))
-    merges = []
-    while len(tokens) < 256 + n_new and (best := pairs.pop_best()):
-        left, right = tokens[best[0]], tokens[best[1]]
-        merges.append((left, right))
-        # a+aa and aa+a are two merges, but one token
-        if left + right not in symbol:
-            symbol[left + right] = len(tokens)
-            tokens.append(left + right)
-        pairs.merge(best, symbol[left + right])
-        if progress:
-            progress(len(tokens) - 256, n_new)
-    return merges
 
 
 def merge_long(ids: list[int], ranks: dict[Pair, tuple[int, int]]) -> list[int]:

@@ -162,6 +162,15 @@ def test_any_text_comes_back_and_equals_its_bytes(bpe, text):
     assert bpe.encode(text) == bpe.encode(text.encode("utf-8"))
 
 
+@pytest.mark.parametrize("letters", ["a", "ab", "Mina"])
+def test_learns_from_one_long_word_as_the_tokenizers_library_does(letters, tmp_path):
+    # All merges lie in one word, so that what is counted around a join decides alone. Ends too: ten more are short.
+    dice = random.Random(letters)
+    text = " ".join("".join(dice.choices(letters, k=k)) for k in [20_000, *range(1, 11)])
+    ours = our_merges_as_characters(BPE.train(text, 600), tmp_path / "t.json")
+    assert ours == peer_trained(text, 600)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=300))
 def test_trains_on_any_bytes(data):
