@@ -134,6 +134,8 @@ def lab(place, arguments, run):
 
 def test(place, arguments, run):
     """Lint, then run tests and notebooks in one call of pytest. Return the exit code of what failed, else 0."""
+    from lib.environment import share_of_cores
+
     parser = argparse.ArgumentParser(
         "python3 -m lib test",
         description="Lint, all tests, and all notebooks by nbval. Other options and paths go to pytest.",
@@ -150,9 +152,7 @@ def test(place, arguments, run):
         command += ["-m", "not slow"]
     if not any((place.root / other.split("::")[0]).exists() for other in others):
         command += ["tests"] + (quick_notebooks(place.root) if options.quick else ["lessons"])
-    # Two workers share the cores, and a thread that waits must not spin: it would take the other worker's time.
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2)), "OMP_WAIT_POLICY": "PASSIVE"}
-    code = run(command + others, place.root, threads)
+    code = run(command + others, place.root, share_of_cores(2))
     if lint:
         print("Lint found what is listed at the top.")
     return code or lint

@@ -211,6 +211,14 @@ def hand_over(command, root, extra=None):
     return code if code >= 0 else 128 - code
 
 
+def share_of_cores(workers):
+    """Return the variables for one of several `workers` on this machine: its part of the cores, and patient threads.
+
+    A thread of OpenMP that waits spins, unless told to sleep: it would take the other workers' time.
+    """
+    return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers)), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 class Lock:
     """An open lock file, and the word in it."""
 

@@ -1,7 +1,6 @@
 """`python3 -m lib build`: make the notebooks of the lessons from their sources, and execute them."""
 
 import argparse
-import os
 import re
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from lib.environment import share_of_cores
 from lib.teach.notebook import SourceError, fingerprint, forms, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,9 +48,7 @@ class Client(NotebookClient):
         manager = super().create_kernel_manager()
         manager.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         if self.workers > 1:
-            cores = max(1, (os.cpu_count() or 1) // self.workers)
-            threads = {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}
-            manager.kernel_spec.env = {**manager.kernel_spec.env, **threads}
+            manager.kernel_spec.env = {**manager.kernel_spec.env, **share_of_cores(self.workers)}
         return manager
 
 
