@@ -141,13 +141,13 @@ def product_share(step, calls=9, warm=4):
 
 def show_compiled(dtype):
     """Print the share of products in our step as it is and compiled, and a race of compiled steps: given a compiler."""
-    print(f"  ours: {product_share(make_job('ours', dtype)):.0%} of the time is matrix products", end="; ")
+    said = f"  ours: {product_share(make_job('ours', dtype)):.0%} of the time is matrix products"
     try:
         share = product_share(make_job("ours", dtype, compile=True))
     except ValueError as error:  # there is no C++ compiler
-        print(f"not measured compiled: {error}", flush=True)
+        print(f"{said}; not measured compiled: {error}", flush=True)
         return
-    print(f"{share:.0%} by torch.compile", flush=True)
+    print(f"{said}; {share:.0%} by torch.compile", flush=True)
     both = {"ours, compiled": ("ours", dtype), "transformers, sdpa, compiled": ("sdpa", dtype)}
     compete(f"training step, {dtype}, both compiled", both, compile=True)
 
