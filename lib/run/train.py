@@ -50,6 +50,17 @@ class Record(NamedTuple):
     seconds: float
 
 
+class Stopped(KeyboardInterrupt):
+    """An interrupt between two steps of a run. `record` is the last step's, or None where none was done.
+
+    The interrupt may come when that step is finished and its record is not yet yielded: so it is here, too.
+    """
+
+    def __init__(self, sentence, record):
+        super().__init__(sentence)
+        self.record = record
+
+
 def schedule(step, recipe):
     """Return the share of the peak rate for a step from 0 on: up in a straight line, then down along half a cosine.
 
@@ -93,7 +104,7 @@ def train(
 
     batches[i] gives x, y of shape (B, T). `checkpoint` is a path, or a `Keep` that also says how often: a run that is
     kept there goes on, with the same losses as if it had never stopped. After an interrupt the model holds the last
-    finished step, the checkpoint is written, and the KeyboardInterrupt says at which step it stopped. `compile` has
+    finished step, the checkpoint is written, and `Stopped` says at which step. `compile` has
     torch.compile rewrite the loss and its gradient; `team`: the processes that share the batches (lib.run.processes).
     """
     device, team = pick_device(device), team or Alone()
@@ -104,10 +115,10 @@ def train(
     optimizer = Optimizer(model, recipe, dtype, team)
     keeper = Keeper(checkpoint, model, optimizer, recipe, batches, team)
     batches = team.share(batches)
-    record = Record(*keeper.resume(or_else=Record(0, math.nan, 0.0, math.nan, 0, 0.0)))
-    bar = Bar(recipe.steps, record.step, shown=progress)
+    first = record = Record(*keeper.resume(or_else=Record(0, math.nan, 0.0, math.nan, 0, 0.0)))
+    bar = Bar(recipe.steps, first.step, shown=progress)
     try:
-        for step in range(record.step, recipe.steps):
+        for step in range(first.step, recipe.steps):
             begun = time.perf_counter()
             loss, tokens = gradients(loss_of, batches, step, recipe, optimizer, autocast(device, dtype))
             loss, norm, tokens = team.mean(loss), optimizer.clip(), team.size * tokens
@@ -126,19 +137,24 @@ def train(
         raise
     except KeyboardInterrupt:
         keeper.save(interrupted=True)
-        raise KeyboardInterrupt(f"stopped after step {record.step} of {recipe.steps}; {keeper.advice()}") from None
+        sentence = f"stopped after step {record.step} of {recipe.steps}; {keeper.advice()}"
+        raise Stopped(sentence, None if record is first else record) from None
     finally:
         bar.close()
 
 
 def fit(model, batches, recipe, **options):
     """Train to the end and return the list of records. An interrupt ends it early, with a sentence and no error."""
-    records = []
+    records, run = [], train(model, batches, recipe, **options)
     try:
-        for record in train(model, batches, recipe, **options):
+        for record in run:
             records.append(record)
-    except KeyboardInterrupt as stop:
-        print(stop)
+    except KeyboardInterrupt as interrupt:
+        try:
+            run.throw(interrupt)  # it may have come here, between two steps; what is over raises it again
+        except Stopped as stop:
+            print(stop)
+            records += [stop.record] if stop.record not in (None, *records[-1:]) else []
     return records
 
 

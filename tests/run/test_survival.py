@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import warnings
@@ -170,6 +171,49 @@ def test_nan_names_the_step_and_the_batches_and_keeps_what_was_there(tmp_path):
         fit(model, Poisoned(), recipe, checkpoint=path, **PLAIN)
     kept = load_checked(path)
     assert kept["record"][0] == 4 and torch.equal(kept["model"]["head.weight"], model.head.weight)
+
+
+def weights_of(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def press_at(event):
+    """Return a function for sys.settrace that sends SIGINT at this line of `fit` and `train`, counted as they run."""
+    seen = itertools.count(1)
+
+    def traced(frame, kind, _):
+        if frame.f_code not in (fit.__code__, train.__code__):
+            return None
+        if kind == "line" and next(seen) == event:
+            signal.raise_signal(signal.SIGINT)
+        return traced
+
+    return traced
+
+
+def test_an_interrupt_at_any_line_loses_no_record(capsys):
+    """Also where a step is done and its record is not yet yielded, or yielded and not yet in the list."""
+    model, whole, states, stops = tiny_llama(), [], [weights_of(tiny_llama())], []
+    for record in train(model, counting(), Recipe(3), **PLAIN):
+        whole.append(record.loss)
+        states.append(weights_of(model))
+    for event in itertools.count(1):
+        model = tiny_llama()
+        usual = sys.gettrace()
+        try:
+            sys.settrace(press_at(event))
+            losses = [record.loss for record in fit(model, counting(), Recipe(3), **PLAIN)]
+        except KeyboardInterrupt:
+            losses = None  # there was no step yet, or no step to come: nothing was to be told
+        finally:
+            sys.settrace(usual)
+        said = re.search(r"stopped after step (\d) of 3", capsys.readouterr().out)
+        done = 0 if losses is None and not stops else int(said[1]) if said else 3
+        assert torch.equal(weights_of(model), states[done]) and losses in (whole[:done], None)
+        stops += [done] if said else []
+        if losses == whole and not said:
+            break  # the lines are over
+    assert set(stops) == {0, 1, 2, 3} and stops == sorted(stops) and len(stops) > 30
 
 
 START = """
