@@ -94,7 +94,8 @@ def bench_parser():
     """Return the parser of `bench`."""
     parser = argparse.ArgumentParser("python3 -m lib bench", description="Measure our speed beside that of our peers.")
     parser.add_argument("names", nargs="*", help="such as train, generate, rwkv, wkv, tokenizers (default: all)")
-    parser.add_argument("--peers", type=Path, help="wkv: the folder that holds a folder for each peer")
+    where = "race against other packages, too: those in this folder; what it lacks is installed there"
+    parser.add_argument("--peers", type=Path, metavar="FOLDER", help=where)
     return parser
 
 
@@ -132,6 +133,8 @@ def bench_command(options):
     unknown = [name for name in options.names if name not in found]
     if unknown:
         raise ValueError(f"no benchmark {unknown[0]!r}: there is {', '.join(found)}")
+    if options.peers:
+        importlib.import_module("tests.benchmarks.peers").install_peers(options.peers)
     for name in options.names or found:
         try:
             bench = importlib.import_module(f"tests.benchmarks.bench_{name}")

@@ -4,9 +4,8 @@ The baseline is the best loop that a good engineer writes, our own `wkv` (unbind
 in the table, and what the two differ by is the noise. Rounds go in turn, in an order that changes; a row is the median
 of its paired ratios to the chunked form, in processor time and on the clock. Above 1 means that we are faster.
 
-Peers (tests/benchmarks/requirements.txt) can't be installed side by side: give each a folder,
-`pip install --no-deps --target PEERS/NAME NAME`, and call `python3 -m lib bench wkv --peers PEERS`. One that is not
-there is named as missing. What a peer computes is compared with ours before its time counts.
+`python3 -m lib bench wkv --peers FOLDER` installs the peers there (tests/benchmarks/peers.py). One that is not there is
+named as missing. What a peer computes is compared with ours before its time counts.
 """
 
 import statistics

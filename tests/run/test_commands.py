@@ -4,6 +4,8 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from lib.run import train_command
 from lib.run.checkpoint import load_bundle
 from lib.run.commands import main
 from lib.text.batches import WindowBatches
+from tests.benchmarks.peers import PACKAGES, install_peers
+from tests.benchmarks.wkv_peers import PEERS
 from tests.run.tiny import CONFIG, tiny_rwkv
 
 
@@ -163,3 +167,27 @@ def test_a_missing_peer_is_named_as_missing(monkeypatch, capsys):
     monkeypatch.setattr(importlib, "import_module", absent)
     assert main(["bench", "generate"]) == 0
     assert "generate: not measured, the package transformers is not installed" in capsys.readouterr().out
+
+
+def test_peers_that_lack_are_installed_and_a_failure_leaves_no_package(tmp_path, capsys):
+    """Each comes whole or not at all; one that is there is not asked for again."""
+    asked = []
+
+    def pip(command):
+        part = Path(command[command.index("--target") + 1])
+        asked.append(part.name)
+        (part / "half").mkdir(parents=True, exist_ok=True)
+        return SimpleNamespace(returncode=int(part.name == "litgpt.part"))
+
+    (tmp_path / "fla-core").mkdir()
+    install_peers(tmp_path, pip)
+    assert set(asked) == {f"{name}.part" for name in PACKAGES} - {"fla-core.part"}
+    assert not (tmp_path / "litgpt").exists() and (tmp_path / "rwkv7-hf" / "half").is_dir()
+    assert "litgpt: pip could not install litgpt==" in capsys.readouterr().out
+    asked.clear()
+    install_peers(tmp_path, lambda command: pip(command) and SimpleNamespace(returncode=0))
+    assert asked == ["litgpt.part"] and (tmp_path / "litgpt").is_dir()
+
+
+def test_the_benches_peers_are_those_that_are_installed():
+    assert {entry.package for entry in PEERS.values() if entry.file} | {"litgpt"} == set(PACKAGES)
