@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from lib.environment import Trouble, hand_over
+from lib.environment import Trouble, hand_over, share_of_cores
 from lib.teach import alone
 from lib.teach.notebook import write_text
 
@@ -89,7 +89,7 @@ def run_row(row, python, root, others, quick, run=hand_over):
             command = [python, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"]
             command += ["-m", "not slow and not browser"] * quick + [f"--junitxml={report}"]
             others = others or ["tests"] + ["--nbval-lax", "--nbval-current-env", "lessons"] * (not quick)
-            run([*command, *others], root, {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"})
+            run([*command, *others], root, share_of_cores(2))
             counts = counted(report)
     asked = subprocess.run([python, "-c", ASK, *TOLD], capture_output=True, text=True, check=True).stdout
     paths = " ".join(word for word in others if word[0] != "-" and (root / word).exists())
