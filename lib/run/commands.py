@@ -5,6 +5,7 @@ import importlib
 import inspect
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from lib.models.presets import PRESETS, TINY_RWKV
@@ -93,7 +94,8 @@ def export_parser():
 def bench_parser():
     """Return the parser of `bench`."""
     parser = argparse.ArgumentParser("python3 -m lib bench", description="Measure our speed beside that of our peers.")
-    parser.add_argument("names", nargs="*", help="such as train, generate, rwkv, wkv, tokenizers (default: all)")
+    named = "such as train, generate, rwkv, wkv, tokenizers (default: all, and of wkv fewer shapes)"
+    parser.add_argument("names", nargs="*", help=named)
     where = "race against other packages, too: those in this folder; what it lacks is installed there"
     parser.add_argument("--peers", type=Path, metavar="FOLDER", help=where)
     return parser
@@ -128,11 +130,13 @@ def export_command(options):
 
 
 def bench_command(options):
-    """Run the benchmarks of those names; a package that a peer needs and that is missing is named."""
+    """Say on which machine, and run the benchmarks of those names; a package that is missing is named."""
     found = sorted(path.stem.removeprefix("bench_") for path in (ROOT / "tests" / "benchmarks").glob("bench_*.py"))
     unknown = [name for name in options.names if name not in found]
     if unknown:
         raise ValueError(f"no benchmark {unknown[0]!r}: there is {', '.join(found)}")
+    begun = time.perf_counter()
+    print(importlib.import_module("tests.benchmarks.race").machine(), flush=True)
     if options.peers:
         importlib.import_module("tests.benchmarks.peers").install_peers(options.peers)
     for name in options.names or found:
@@ -141,7 +145,8 @@ def bench_command(options):
         except ModuleNotFoundError as missing:
             print(f"{name}: not measured, the package {missing.name} is not installed\n")
             continue
-        takes_peers = "peers" in inspect.signature(bench.main).parameters
-        bench.main(**({"peers": options.peers} if takes_peers else {}))
+        could = {"peers": options.peers, "brief": not options.names}
+        bench.main(**{name: could[name] for name in could.keys() & inspect.signature(bench.main).parameters.keys()})
         print(flush=True)
+    print(f"{(time.perf_counter() - begun) / 60:.1f} minutes in all")
     return 0

@@ -64,4 +64,5 @@ def machine():
         lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         name = lines[0].split(":", 1)[1].strip() if lines else name
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{name}, {torch.get_num_threads()} threads, {device}, torch {torch.__version__}, {platform.system()}"
+    threads = f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    return f"{name}, {threads}, {device}, torch {torch.__version__}, {platform.system()}"
