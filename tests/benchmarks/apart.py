@@ -13,12 +13,15 @@ from tests.benchmarks.race import timed
 
 
 class Apart:
-    """`Apart("module", "function", *arguments)`: the process calls function(*arguments), which gives the job."""
+    """`Apart("module", "function", *arguments)`: the process calls function(*arguments), which gives the job.
+
+    It is started and not waited for, so that several import at once what they need; the first `timed` waits.
+    """
 
     def __init__(self, *call):
         command = [sys.executable, "-m", "tests.benchmarks.apart", json.dumps(call)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.answer()  # it is ready
+        self.ready = False
 
     def answer(self):
         """Return what the process says next."""
@@ -29,6 +32,8 @@ class Apart:
 
     def timed(self):
         """Do the job once; return its result, and its seconds on the clock and on the processor, measured there."""
+        if not self.ready:
+            self.ready = self.answer() == "ready"
         self.process.stdin.write("once\n")
         self.process.stdin.flush()
         return self.answer()

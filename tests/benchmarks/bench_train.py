@@ -155,8 +155,11 @@ def show_compiled(dtype):
 def main(peers=None):
     """Print the tables."""
     config = preset("tiny-llama").config
-    usual = {"ours, as `train` chooses": ("ours", "auto"), "transformers, sdpa, float32": ("sdpa", "float32")}
-    compete("training step, as it comes", usual)
+    if cpu_multiplies_bfloat16():
+        usual = {"ours, as `train` chooses": ("ours", "auto"), "transformers, sdpa, float32": ("sdpa", "float32")}
+        compete("training step, as it comes", usual)
+    else:
+        print("as it comes: this processor has no bfloat16, so `train` takes float32, as transformers does")
     names = {"transformers, sdpa": "sdpa", "transformers, eager": "eager", "nanoGPT-shaped": "nanoGPT-shaped"}
     if peers is not None and (peers / "litgpt").is_dir():
         names["litgpt"] = "litgpt"

@@ -21,7 +21,7 @@ from tests.benchmarks.wkv_peers import PEERS, peer
 
 B, D = 8, 256
 SHAPES = [(N, T) for N in (64, 32) for T in (256, 1024)]
-ROUNDS, LONG, FEW = 5, 2.0, 1  # rounds; those of a form that takes longer than so many seconds of the processor
+ROUNDS, LONG, FEW = 5, 1.0, 1  # rounds; those of a form that takes longer than so many seconds of the processor
 FORMS = {4: rwkv4, 5: rwkv5, 6: rwkv5, 7: rwkv7}  # 6 has the recurrence of 5, with a decay for each token
 
 
