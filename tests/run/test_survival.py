@@ -19,7 +19,7 @@ from lib.run import sealed
 from lib.run.checkpoint import Keep, load_checked, newest
 from lib.run.sealed import HEADER, before, read_sealed, write_sealed
 from lib.run.train import Recipe, fit, train
-from tests.run.tiny import counting, tiny_llama
+from tests.run.tiny import counting, tiny_llama, weights
 
 RECIPE = Recipe(steps=12, warmup=3, learning_rate=0.01)
 PLAIN = {"device": "cpu", "dtype": "float32"}
@@ -173,10 +173,6 @@ def test_nan_names_the_step_and_the_batches_and_keeps_what_was_there(tmp_path):
     assert kept["record"][0] == 4 and torch.equal(kept["model"]["head.weight"], model.head.weight)
 
 
-def weights_of(model):
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
-
-
 def press_at(event):
     """Return a function for sys.settrace that sends SIGINT at this line of `fit` and `train`, counted as they run."""
     seen = itertools.count(1)
@@ -193,10 +189,10 @@ def press_at(event):
 
 def test_an_interrupt_at_any_line_loses_no_record(capsys):
     """Also where a step is done and its record is not yet yielded, or yielded and not yet in the list."""
-    model, whole, states, stops = tiny_llama(), [], [weights_of(tiny_llama())], []
+    model, whole, states, stops = tiny_llama(), [], [weights(tiny_llama())], []
     for record in train(model, counting(), Recipe(3), **PLAIN):
         whole.append(record.loss)
-        states.append(weights_of(model))
+        states.append(weights(model))
     for event in itertools.count(1):
         model = tiny_llama()
         usual = sys.gettrace()
@@ -209,7 +205,7 @@ def test_an_interrupt_at_any_line_loses_no_record(capsys):
             sys.settrace(usual)
         said = re.search(r"stopped after step (\d) of 3", capsys.readouterr().out)
         done = 0 if losses is None and not stops else int(said[1]) if said else 3
-        assert torch.equal(weights_of(model), states[done]) and losses in (whole[:done], None)
+        assert torch.equal(weights(model), states[done]) and losses in (whole[:done], None)
         stops += [done] if said else []
         if losses == whole and not said:
             break  # the lines are over

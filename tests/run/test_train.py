@@ -13,11 +13,7 @@ from lib.run.muon import Muon
 from lib.run.optimizer import Optimizer, build_optimizers
 from lib.run.train import Recipe, fit, schedule, train
 from lib.run.watch import uninterrupted
-from tests.run.tiny import counting, tiny_llama, tiny_rwkv
-
-
-def weights(model):
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
+from tests.run.tiny import counting, tiny_llama, tiny_rwkv, weights
 
 
 def test_the_schedule_is_a_line_and_half_a_cosine():

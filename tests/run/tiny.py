@@ -28,3 +28,8 @@ def tiny_llama(seed=0, config=CONFIG):
 def counting(batch_size=4, length=12, seed=0):
     """0, 1, 2 ... 28, 0, 1, ...: each token tells the next."""
     return WindowBatches(torch.arange(600) % 29, batch_size, length, seed)
+
+
+def weights(model):
+    """Return all parameters of a model as one vector."""
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
