@@ -1,9 +1,12 @@
-"""Race several jobs: rounds go in turn, in an order that changes, so that all meet the same noise of the machine.
+"""Race several jobs: rounds go in turn, in an order that is drawn, so that all meet the same noise of the machine.
+
+There and back again would not do: who stands at an end would run twice in a row, and find its numbers in the cache.
 
 Each round gives paired ratios; a row of the table is their median, and their middle half as the spread.
 """
 
 import platform
+import random
 import statistics
 import time
 from pathlib import Path
@@ -23,9 +26,9 @@ def race(jobs, rounds, warm=2):
 
     A job is a function, or an `Apart`, which is timed where it runs.
     """
-    times = {name: [] for name in jobs}
+    times, draw = {name: [] for name in jobs}, random.Random(0)
     for turn in range(-warm, rounds):
-        for name in sorted(jobs, reverse=bool(turn % 2)):
+        for name in draw.sample(sorted(jobs), len(jobs)):
             _, *seconds = jobs[name].timed() if hasattr(jobs[name], "timed") else timed(jobs[name])
             if turn >= 0:
                 times[name].append(seconds)
