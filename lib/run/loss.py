@@ -7,8 +7,8 @@ from torch.autograd.function import once_differentiable
 from lib.layers.norm import product_dtype
 from lib.models.skeleton import LanguageModel
 
-# Rows of logits that are there at one time: for a vocabulary of 2,048 they are 4 MB. With
-# fewer rows the small operations count: on two cores without AVX-512, 256 rows take up to a tenth longer.
+# Rows of logits that are there at one time: for a vocabulary of 2,048 they are 4 MB. With fewer rows the small
+# operations count: on two cores without AVX-512, 256 rows take up to a tenth longer.
 ROWS = 512
 
 

@@ -1,10 +1,8 @@
 """What a training step of a tiny RWKV costs beside one of the tiny LLaMA: equal parameters, T 512.
 
-All do the same through `train`: forward, backward, clipping, fused AdamW, on the same random batch. Rounds go in turn,
-in an order that changes; a row is the median of its paired ratios to LLaMA's step. A second LLaMA shows the noise.
+All do the same through `train`: forward, backward, clipping, fused AdamW, on the same random batch. A row is the median
+of its paired ratios to LLaMA's step. A second LLaMA shows the noise.
 """
-
-import statistics
 
 import torch
 
@@ -13,21 +11,10 @@ from lib.models.presets import TINY_RWKV, preset
 from lib.models.rwkv import Rwkv
 from lib.models.skeleton import n_params
 from lib.run.device import cpu_multiplies_bfloat16
-from lib.run.train import Recipe, train
-from tests.benchmarks.race import timed
+from tests.benchmarks.bench_train import Batches, our_steps
+from tests.benchmarks.race import median, race, ratios
 
 ROUNDS, ROWS, LENGTH = 9, 8, 512
-
-
-class Batches:
-    """The same random batch at every step."""
-
-    def __init__(self, vocab_size, rows=ROWS, length=LENGTH):
-        stream = torch.randint(vocab_size, (rows, length + 1))
-        self.batch = stream[:, :-1], stream[:, 1:]
-
-    def __getitem__(self, step):
-        return self.batch
 
 
 def models():
@@ -39,23 +26,14 @@ def models():
 
 def compare(dtype, rounds=ROUNDS, rows=ROWS, length=LENGTH):
     """Return (name, parameters, ms of processor, ms on the clock, ratio, ratio on the clock) for each model."""
-    candidates, times = models(), {}
+    candidates = models()
     batches = Batches(2048, rows, length)
-    runs = {
-        name: train(model, batches, Recipe(steps=10**6), dtype=dtype, device="cpu")
-        for name, model in candidates.items()
-    }
-    for turn in range(-2, rounds):
-        for name in sorted(runs, reverse=bool(turn % 2)):
-            seconds = timed(lambda name=name: next(runs[name]))[1:]
-            if turn >= 0:
-                times.setdefault(name, []).append(seconds)
+    times = race({name: our_steps(model, batches, dtype) for name, model in candidates.items()}, rounds)
     table = []
     for name, model in candidates.items():
-        pairs = list(zip(times[name], times["tiny-llama"], strict=True))
-        clock, processor = (1000 * statistics.median(part) for part in zip(*times[name], strict=True))
-        ratios = [statistics.median(ours[i] / base[i] for ours, base in pairs) for i in (1, 0)]
-        table.append((name, n_params(model), processor, clock, *ratios))
+        milliseconds = [1000 * median(times[name], which) for which in (1, 0)]
+        beside_llama = [ratios(times[name], times["tiny-llama"], which)[1] for which in (1, 0)]
+        table.append((name, n_params(model), *milliseconds, *beside_llama))
     return table
 
 

@@ -1,7 +1,7 @@
 """How fast the chunked WKV of each generation is, forward and backward, beside loops and what others publish.
 
 The baseline is the best loop that a good engineer writes, our own `wkv` (unbind and stack); a second copy of it stands
-in the table, and what the two differ by is the noise. Rounds go in turn, in an order that changes; a row is the median
+in the table, and what the two differ by is the noise. Rounds go in turn, in an order that is drawn; a row is the median
 of its paired ratios to the chunked form, in processor time and on the clock. Above 1 means that we are faster.
 
 `python3 -m lib bench wkv --peers FOLDER` installs the peers there (tests/benchmarks/peers.py). One that is not there is
@@ -16,7 +16,7 @@ import torch
 
 from lib.layers import rwkv4, rwkv5, rwkv7
 from lib.teach.memory import peak_bytes
-from tests.benchmarks.race import timed
+from tests.benchmarks.race import drawn_orders, timed
 from tests.benchmarks.wkv_peers import PEERS, peer
 
 B, D = 8, 256
@@ -83,9 +83,9 @@ def compare(generation, N, T, peers=None, compiled=True, rounds=ROUNDS):
         error = (y - truth).abs().max() / truth.abs().max()
         assert error < 1e-3, f"RWKV-{generation}, {name}: off by {error:.1e}, so its speed does not count"
         # The first call warms up, or compiles. Beside the seconds of a slow form the warming up is nothing.
-        times[name] = [seconds if seconds[0] > LONG and "compiled" not in name else timed(run)[1:]]
-    for turn in range(rounds):
-        for name in sorted(jobs, reverse=bool(turn % 2)):
+        times[name] = [seconds if seconds[1] > LONG and "compiled" not in name else timed(run)[1:]]
+    for turn, order in enumerate(drawn_orders(jobs, rounds)):
+        for name in order:
             if turn < FEW or times[name][0][1] < LONG:
                 times[name].append(timed(jobs[name])[1:])
     ours, rows = times["chunked"], {}

@@ -1,7 +1,5 @@
 """Race several jobs: rounds go in turn, in an order that is drawn, so that all meet the same noise of the machine.
 
-There and back again would not do: who stands at an end would run twice in a row, and find its numbers in the cache.
-
 Each round gives paired ratios; a row of the table is their median, and their middle half as the spread.
 """
 
@@ -21,14 +19,24 @@ def timed(job):
     return result, time.perf_counter() - clock, time.process_time() - processor
 
 
+def drawn_orders(names, rounds):
+    """Yield all names once a round, in an order that is drawn: the same orders at each call.
+
+    There and back again would not do: who stands at an end would run twice in a row, and find its numbers in the cache.
+    """
+    draw = random.Random(0)
+    for _ in range(rounds):
+        yield draw.sample(sorted(names), len(names))
+
+
 def race(jobs, rounds, warm=2):
     """Run each job once a round; return {name: [(clock, processor) in seconds]}. The first rounds do not count.
 
     A job is a function, or an `Apart`, which is timed where it runs.
     """
-    times, draw = {name: [] for name in jobs}, random.Random(0)
-    for turn in range(-warm, rounds):
-        for name in draw.sample(sorted(jobs), len(jobs)):
+    times = {name: [] for name in jobs}
+    for turn, order in enumerate(drawn_orders(jobs, warm + rounds), -warm):
+        for name in order:
             _, *seconds = jobs[name].timed() if hasattr(jobs[name], "timed") else timed(jobs[name])
             if turn >= 0:
                 times[name].append(seconds)
