@@ -19,32 +19,40 @@ COMMANDS = {
     "lab": Command(None, "make .venv where there is none, and open the lessons in JupyterLab", (), False),
     "test": Command(None, "make .venv where there is none; then lint, all tests, all notebooks", (), False),
     "build": Command(
-        "lib.teach.build", "turn lessons/source/NN_name.py into notebooks", ("jupytext", "nbclient", "torch"), False
+        "lessons.tools.build", "turn lessons/source/NN_name.py into notebooks", ("jupytext", "nbclient", "torch"), False
     ),
     "progress": Command(
         "lib.teach.progress", "say which exercises you have done, from your saved notebooks", (), False
     ),
     "release": Command(
-        "lib.teach.release",
+        "lessons.tools.release",
         "for instructors: an nbgrader course, or a copy without solutions",
         ("jupytext", "nbgrader", "torch"),
         False,
     ),
     "exercises": Command(
-        "lib.teach.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False
+        "lessons.tools.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False
     ),
-    "book": Command("lib.teach.book", "make a site to read of the solved lessons", ("myst_nb", "nbformat"), False),
-    "claims": Command("lib.teach.claims", "write the README's table of claims", ("jupytext", "nbformat"), False),
+    "book": Command("lessons.tools.book", "make a site to read of the solved lessons", ("myst_nb", "nbformat"), False),
+    "claims": Command("lessons.tools.claims", "write the README's table of claims", ("jupytext", "nbformat"), False),
     "publish": Command(
-        "lib.teach.publish", "write where the course is published, for Colab", ("jupytext", "nbclient", "torch"), False
+        "lessons.tools.publish",
+        "write where the course is published, for Colab",
+        ("jupytext", "nbclient", "torch"),
+        False,
     ),
     "colab-check": Command(
-        "lib.teach.alone", "run lessons as Colab does, in another Python", ("jupytext", "nbclient", "torch"), False
+        "lessons.tools.colab_check",
+        "run lessons as Colab does, in another Python",
+        ("jupytext", "nbclient", "torch"),
+        False,
     ),
     "versions": Command(
-        "lib.teach.versions", "which versions were run, and run others", ("jupytext", "nbclient", "torch"), False
+        "lessons.tools.versions", "which versions were run, and run others", ("jupytext", "nbclient", "torch"), False
     ),
-    "check-bank": Command("lib.teach.bank", "hold the checks to known wrong and right answers", ("torch",), False),
+    "check-bank": Command(
+        "tests.exercises.bank", "hold the checks to known wrong and right answers", ("torch",), False
+    ),
     "train": Command("lib.run.commands", "train a small model: llama, rwkv", ("torch", "safetensors"), True),
     "sample": Command("lib.run.commands", "let a trained model tell stories", ("torch", "safetensors"), True),
     "export": Command(

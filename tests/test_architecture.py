@@ -158,14 +158,14 @@ def test_rules_see_what_breaks_them(rule, module, source):
     ],
 )
 def test_an_import_from_a_later_drawer_is_seen(module, source):
-    modules = {"lib.models.llama", "lib.run.train", "lib.teach.plots", "lib.text.bpe", "lib.layers.rope"}
+    modules = {"lib.models.llama", "lib.run.train", "lib.show.plots", "lib.text.bpe", "lib.layers.rope"}
     assert wrong_drawers(module, source, modules)
 
 
 def test_an_import_from_an_earlier_drawer_is_let_through():
     source = "import torch\nfrom lib.layers import rope\nfrom lib.models.llama import Llama\nimport lib.text.bpe"
     assert wrong_drawers("lib.models.new", source, {"lib.layers.rope", "lib.models.llama"}) == []
-    assert wrong_drawers("lib.__main__", "import lib.teach.notebook", set()) == []
+    assert wrong_drawers("lib.__main__", "import lessons.tools.notebook", set()) == []
 
 
 def test_a_cycle_is_found():

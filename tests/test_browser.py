@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from lib.teach import notebook
+from lessons.tools import notebook
 
 LESSONS = lab.ROOT / "lessons"
 NAMES = [file.stem for file in sorted(LESSONS.glob("*.ipynb"))]

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 import torch
 
-from lib.teach import build, notebook
+from lessons.tools import build, notebook
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
 FILES = sorted((LESSONS / "source").glob("*"))

@@ -23,7 +23,7 @@ EXCEPT = {
         "tests/test_lessons.py": "runs the lessons' own definitions",
         "tests/test_shapes.py": "runs the lessons' own cells",
         "tests/shape_comments.py": "runs the code whose comments it checks",
-        "tests/teach/test_grade.py": "runs the lessons' own definitions",
+        "tests/tools/test_grade.py": "runs the lessons' own definitions",
     },
     "unpickles": {
         "lessons/source/21_real_weights.py": "shows what a stranger's file does, with one that it has just written",

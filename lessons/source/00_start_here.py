@@ -19,9 +19,10 @@ import torch
 from lib.models.skeleton import n_params
 from lib.run.checkpoint import load_bundle
 from lib.run.sample import tell
-from lib.teach import plots, progress, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lib.show import plots, widgets
+from lib.teach import progress
+from lessons.exercises.lesson_00 import check
+from lib.show.predict import predict
 from lib.text import corpora, tales
 
 # %% [markdown]

@@ -20,10 +20,11 @@ from pathlib import Path
 import regex
 import torch
 
-from lib.teach import plots, plots_tokens, widgets
-from lib.teach.check import check
+from lessons.figures import lesson_01 as figures
+from lib.show import plots, widgets
+from lessons.exercises.lesson_01 import check
 from lib.teach.claims import claim
-from lib.teach.predict import predict
+from lib.show.predict import predict
 from lib.text import corpora
 from lib.text.bpe import BPE, PATTERN
 from lib.text.languages import LLAMA_LANGUAGES, language_name, name_lists, paragraphs
@@ -165,7 +166,7 @@ for step in range(6):
     counts = Counter(zip(symbols, symbols[1:]))
     left, right = max(counts, key=counts.get)  # of equally frequent pairs the first
     symbols = join(symbols, (left, right), left + right)
-plots_tokens.tokens(rows, color="LLAMA")
+figures.tokens(rows, color="LLAMA")
 
 # %% [markdown]
 # A dot is a space. `ee` comes first, then `ree`, and soon `three` is one token. Nobody told the algorithm what a word is.
@@ -401,7 +402,7 @@ print("france:", [world.vocab[i] for i in encode_world(b" france")])
 # %%
 sentence = "There lived a tiger, 호랑이, 老虎, बाघ, ነብር."
 cuts = {name: [each.vocab[i] for i in each.encode(sentence)] for name, each in tokenizers.items()}
-plots_tokens.tokens({"the tales, yours": encode(sentence)} | cuts)
+figures.tokens({"the tales, yours": encode(sentence)} | cuts)
 
 # %% [markdown]
 # Grey pieces are bytes that mean nothing alone: they are parts of a character, and the model has to put them together
@@ -435,7 +436,7 @@ guess.reveal(
 
 # %%
 shown = ("en", "uk", "ko", "ja", "zh_Hans", "am", "hi", "ta", "my")
-plots_tokens.prices(
+figures.prices(
     costs,
     {code: language_name(code).replace(" (Simplified)", "") for code in shown},
     LLAMA_LANGUAGES,
@@ -565,7 +566,7 @@ def draw_merges(n_merges):
     """The tokens of a sentence with the first merges of the course's tokenizer."""
     few = BPE(ours.merges[:n_merges])
     row = [few.vocab[i] for i in few.encode(sample)]
-    return plots_tokens.draw_tokens(row, f"{few.vocab_size} tokens in the vocabulary, {len(row)} in the sentence")
+    return figures.draw_tokens(row, f"{few.vocab_size} tokens in the vocabulary, {len(row)} in the sentence")
 
 
 widgets.explore(draw_merges, "What does one more merge buy?", n_merges=(0, len(ours.merges), 1, 100, "merges"))

@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models.presets import PRESETS
-from lib.teach import plots, widgets
-from lib.teach.check import check
+from lib.show import plots, widgets
+from lessons.exercises.lesson_02 import check
 from lib.teach.claims import claim
-from lib.teach.predict import predict
+from lib.show.predict import predict
 from lib.text import corpora
 from lib.text.published import load_tokenizer
 

@@ -20,9 +20,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models.presets import PRESETS
-from lib.teach import plots, plots_swiglu, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lessons.figures import lesson_03 as figures
+from lib.show import plots, widgets
+from lessons.exercises.lesson_03 import check
+from lib.show.predict import predict
 from lib.text import corpora
 
 # %% [markdown]
@@ -199,7 +200,7 @@ for g in (-6, -1, 0, 1, 6):
 # %%
 grid = torch.linspace(-3, 3, 61)
 b, a = torch.meshgrid(grid, grid, indexing="ij")
-plots_swiglu.planes(
+figures.planes(
     {
         "one ReLU unit\nrelu(a + b)": F.relu(a + b),
         "one gated unit\nsilu(a) · b": F.silu(a) * b,

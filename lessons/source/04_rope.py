@@ -18,9 +18,10 @@ import re
 
 import torch
 
-from lib.teach import plots, plots_rope, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lessons.figures import lesson_04 as figures
+from lib.show import plots, widgets
+from lessons.exercises.lesson_04 import check
+from lib.show.predict import predict
 from lib.text import corpora
 
 # %% [markdown]
@@ -131,7 +132,7 @@ guess.reveal(
 # And 1 to 3 is not 3 to 1: the score knows before from after.
 
 # %%
-plots_rope.rotation(
+figures.rotation(
     query,
     key,
     alt="Three planes with arrows from the middle. Left: one arrow at positions 0 to 6, turned by one radian each time."
@@ -178,7 +179,7 @@ def speeds(d_head, theta=10000.0):
 
 for j, speed in enumerate(speeds(8).tolist()):
     print(f"pair {j}: {speed:.3f} radians a token, once round in {2 * math.pi / speed:6.0f} tokens")
-plots_rope.clocks(
+figures.clocks(
     [0, 1, 10, 100, 1000],
     speeds(8),
     alt="Four rows of clocks, one row for each pair, and a column for each of the positions 0, 1, 10, 100 and 1000. The"
@@ -302,7 +303,7 @@ plots.curves(
 # %%
 def draw_distance(position, distance):
     """Clocks with the hands of a query and of a key, and their score."""
-    return plots_rope.draw_two_hands(position, distance, speeds(16))
+    return figures.draw_two_hands(position, distance, speeds(16))
 
 
 widgets.explore(

@@ -21,9 +21,9 @@ from torch import nn
 
 from lib.layers.rope import rope_table, rotate_half_split
 from lib.models.presets import PRESETS
-from lib.teach import plots, plots_attention, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lib.show import plots, plots_attention, widgets
+from lessons.exercises.lesson_05 import check
+from lib.show.predict import predict
 from lib.text import corpora
 
 # %% [markdown]

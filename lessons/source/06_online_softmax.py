@@ -20,10 +20,10 @@ import torch.nn.functional as F
 
 from lib.layers.attention import attend, attend_fused, causal_mask
 from lib.models.presets import PRESETS
-from lib.teach import plots, plots_attention, widgets
-from lib.teach.check import check
+from lib.show import plots, plots_attention, widgets
+from lessons.exercises.lesson_06 import check
 from lib.teach.memory import peak_bytes
-from lib.teach.predict import predict
+from lib.show.predict import predict
 from lib.text import corpora
 from lib.text.published import load_tokenizer
 

@@ -25,9 +25,9 @@ from lib.layers.rope import rope_table
 from lib.models.llama import LlamaConfig
 from lib.models.presets import PRESETS
 from lib.models.skeleton import State
-from lib.teach import plots, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lib.show import plots, widgets
+from lessons.exercises.lesson_07 import check
+from lib.show.predict import predict
 from lib.text import corpora
 from lib.text.published import load_tokenizer
 

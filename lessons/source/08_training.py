@@ -23,9 +23,9 @@ from lib.models.llama import Llama, LlamaConfig
 from lib.run.checkpoint import load_bundle
 from lib.run.evaluate import evaluate_documents
 from lib.run.train import Recipe, fit, train
-from lib.teach import plots, plots_training, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lib.show import plots, plots_training, widgets
+from lessons.exercises.lesson_08 import check
+from lib.show.predict import predict
 from lib.text import corpora, tales
 from lib.text.batches import DocumentBatches, WindowBatches, encode_documents
 from lib.text.published import load_tokenizer

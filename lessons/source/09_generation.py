@@ -18,9 +18,9 @@ import torch
 
 from lib.run.checkpoint import load_bundle
 from lib.run.sample import sample
-from lib.teach import plots, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lib.show import plots, widgets
+from lessons.exercises.lesson_09 import check
+from lib.show.predict import predict
 from lib.text import corpora, tales
 
 # %% [markdown]

@@ -29,10 +29,11 @@ from lib.run.checkpoint import load_bundle
 from lib.run.evaluate import evaluate
 from lib.run.paired import compare, paired, tales_batches
 from lib.run.train import Recipe
-from lib.teach import plots, plots_training, plots_widths, widgets
-from lib.teach.check import check
+from lessons.figures import lesson_10 as figures
+from lib.show import plots, plots_training, widgets
+from lessons.exercises.lesson_10 import check
 from lib.teach.claims import claim
-from lib.teach.predict import predict
+from lib.show.predict import predict
 from lib.text import corpora
 
 # %% [markdown]
@@ -82,7 +83,7 @@ guess.reveal(
     ),
     f"With all parts the loss is {whole:.2f}.",
 )
-plots_widths.costs(
+figures.costs(
     costs,
     alt="Four rows, one for each layer, with a square for attention and a dot for the MLP on a logarithmic axis of what"
     " leaving it out costs. The costs of the MLPs differ far more from layer to layer than those of attention.",
@@ -249,7 +250,7 @@ guess.reveal(
 # A few. And with one wrong list a file of weights doesn't load at all. A formula in a paper is not yet a model.
 
 # %%
-plots_widths.towers(
+figures.towers(
     {name: OPENELM_PRESETS[f"openelm-{name.lower()}"].config for name in SIZES},
     alt="Four towers, one for each size of OpenELM, a row for each layer with the first below. To the left the query heads,"
     " from half of d_model to all of it in a few steps; to the right the MLP width, from about half of d_model to four"
@@ -276,7 +277,7 @@ def draw_tilted(mlp, heads):
     rest = [block_parameters(config, i) - in_mlp[i] for i in range(6)]
     plain = block_parameters(level, 0)
     words = f"{sum(in_mlp) + sum(rest):,} parameters in six layers; without a tilt {6 * plain:,}"
-    return plots_widths.draw_tilt(rest, in_mlp, plain, title=words)
+    return figures.draw_tilt(rest, in_mlp, plain, title=words)
 
 
 widgets.explore(
@@ -471,7 +472,7 @@ assert abs(sizes["scaled"] / sizes["uniform"] - 1) < 0.01
 # %% [markdown] tags=["solution:10.4"]
 
 # %%
-plots_widths.towers(
+figures.towers(
     {"uniform": twin, "scaled": tiny, "reversed": reversed_layers(tiny)},
     height=2.4,
     alt="Three towers of six layers. Uniform: all rows alike. Scaled: narrow below, wide on top. Reversed: wide below,"
@@ -512,7 +513,7 @@ guess.reveal(
 )
 
 # %%
-plots_widths.pairs(
+figures.pairs(
     scores,
     alt="Left: five lines, one for each seed, from the loss of the uniform model to that of the scaled one. Right: the five"
     " differences with their mean and a bar of two standard errors to each side, and a dashed line at no difference.",
@@ -535,7 +536,7 @@ paths = {
 plots.curves(
     {name: (torch.arange(8, 141), path.mean(0)[7:]) for name, path in paths.items()},
     bands={name: (path.amin(0)[7:], path.amax(0)[7:]) for name, path in paths.items()},
-    colors=plots_widths.MODELS,
+    colors=figures.MODELS,
     xlabel="step",
     ylabel="loss, nats a token",
     alt="The training loss of both models over 140 steps, each with a band of five seeds. Both fall; after the first forty"
@@ -629,7 +630,7 @@ for name in ("scaled", "reversed"):
 mean, error = paired(final["uniform"], final["scaled"])
 words = f"scaled minus uniform, {len(final['scaled'])} seeds: {mean:+.3f} nats a token, standard error {error:.3f}"
 claim("openelm-accuracy", "holds" if mean < -2 * error else "does not hold here", words)
-plots_widths.pairs(
+figures.pairs(
     final,
     alt="The same figure for the longer runs and three models: the losses of each seed, and the differences of the scaled"
     " and the reversed model to the uniform one, with their means and bars.",

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from lib.layers.attention import GroupedAttention
 from lib.layers.rope import rope_table
 from lib.models.presets import PRESETS
-from lib.teach import plots, plots_recurrence, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lib.show import plots, plots_recurrence, widgets
+from lessons.exercises.lesson_11 import check
+from lib.show.predict import predict
 from lib.teach.written import numbers_written
 from lib.text import corpora
 from lib.text.published import load_tokenizer

@@ -30,9 +30,9 @@ from lib.models.presets import PRESETS, RWKV_PRESETS
 from lib.models.rwkv import RwkvConfig
 from lib.models.rwkv_start import vectors
 from lib.models.skeleton import Block, LanguageModel, n_params
-from lib.teach import plots_recurrence, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lib.show import plots_recurrence, widgets
+from lessons.exercises.lesson_12 import check
+from lib.show.predict import predict
 from lib.text import corpora
 from lib.text.published import load_tokenizer
 from lib.weights.rwkv import to_rwkv

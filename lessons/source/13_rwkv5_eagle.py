@@ -34,10 +34,11 @@ from lib.models.presets import PRESETS, RWKV_PRESETS
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.models.rwkv_start import vectors
 from lib.models.skeleton import count_on_meta
-from lib.teach import plots, plots_memory, widgets
-from lib.teach.check import check
+from lessons.figures import lesson_13 as figures
+from lib.show import plots, widgets
+from lessons.exercises.lesson_13 import check
 from lib.teach.claims import claim
-from lib.teach.predict import predict
+from lib.show.predict import predict
 
 # %% [markdown]
 # ## The need
@@ -269,7 +270,7 @@ for t in range(4):
 # where $\odot$ multiplies number by number, and $A_L$ is the sum over the whole block.
 
 # %%
-plots_memory.chunks(n_tokens=16, block=4)
+figures.chunks(n_tokens=16, block=4)
 
 # %% [markdown]
 # Look at the right side: 24 pairs are reached within blocks, all others through the memory, which is now updated 4
@@ -670,7 +671,7 @@ def read(words):
 
 def draw_reading(n_words):
     """The memory after n words of the story, and the answers in it."""
-    return plots_memory.draw_state(*read(STORY[:n_words]), STORY[:n_words], NAMES[:8], THINGS[:8])
+    return figures.draw_state(*read(STORY[:n_words]), STORY[:n_words], NAMES[:8], THINGS[:8])
 
 
 question = "What is in the memory after each word?"

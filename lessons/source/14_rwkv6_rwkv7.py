@@ -29,9 +29,10 @@ from lib.layers.low_rank import LowRank
 from lib.layers.shift import lean, shift
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.models.rwkv_start import learning_groups
-from lib.teach import plots, plots_delta, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lessons.figures import lesson_14 as figures
+from lib.show import plots, widgets
+from lessons.exercises.lesson_14 import check
+from lib.show.predict import predict
 from lib.weights.rwkv import to_rwkv
 
 # %% [markdown]
@@ -307,7 +308,7 @@ def decays_of(model, tokens):
 
 sentence = "hall kitchen she hums and then sits down a while attic garden porch she sits a while".split()
 tokens = torch.tensor([(ROOMS + FILL).index(word) for word in sentence])[None, :, None]
-plots_delta.decays(decays_of(walkers[0], tokens), sentence, ROOMS)
+figures.decays(decays_of(walkers[0], tokens), sentence, ROOMS)
 
 # %% [markdown]
 # Look at the white blocks over the bold words: there a room wipes the channel, which then keeps all for as long as she only
@@ -379,7 +380,7 @@ axis = torch.eye(3).tolist()
 before = [[0.0] * 3 for _ in range(3)]
 for box, coin in ((0, 0), (1, 1)):
     before = replace(before, axis[coin], axis[box])
-plots_delta.rewrite(
+figures.rewrite(
     {
         "before": before,
         "gold into A, added": write(before, axis[2], axis[0]),
@@ -505,7 +506,7 @@ def recall(rate, decay, overlap):
 
 
 widgets.explore(
-    lambda **chosen: plots_delta.draw_answers(recall(**chosen), title="share in the answer"),
+    lambda **chosen: figures.draw_answers(recall(**chosen), title="share in the answer"),
     "What does the memory still know, for a rate, a decay and an overlap that you choose?",
     rate=(0.0, 1.0, 0.1, 1.0, "in-context learning rate"),
     decay=(0.1, 1.0, 0.1, 1.0, "decay w, per token"),

@@ -26,9 +26,9 @@ from lib.models.skeleton import n_params
 from lib.run.checkpoint import load_bundle
 from lib.run.sample import tell
 from lib.run.train import Recipe, schedule, train
-from lib.teach import plots, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lib.show import plots, widgets
+from lessons.exercises.lesson_15 import check
+from lib.show.predict import predict
 from lib.text import corpora
 from lib.text.batches import DocumentBatches, encode_documents
 from lib.text.published import load_tokenizer

@@ -28,11 +28,12 @@ from lib.models.presets import preset
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run import cost, energy
 from lib.run.measure import best_seconds
-from lib.teach import plots, plots_cost, widgets
-from lib.teach.check import check
+from lessons.figures import lesson_16 as figures
+from lib.show import plots, widgets
+from lessons.exercises.lesson_16 import check
 from lib.teach.claims import claim
 from lib.teach.memory import peak_bytes
-from lib.teach.predict import predict
+from lib.show.predict import predict
 
 # %% [markdown]
 # ## The need
@@ -229,7 +230,7 @@ fused = seconds["attention, fused"]
 doubling = (fused[-1] / fused[0]) ** (1 / 3)  # three doublings from the first length to the last
 answer = {1: "2 times", 2: "about 4 times", 3: "about 8 times"}[round(math.log2(doubling))]
 guess.reveal(answer, "It saves memory. Every query still meets every key before it.")
-plots_cost.growth(
+figures.growth(
     {name: (LENGTHS[name], seconds[name]) for name in LENGTHS},
     fits,
     ylabel="seconds",
@@ -315,7 +316,7 @@ with torch.inference_mode():
         for name, call in calls.items():
             steps[name].append(1e6 / 20 * best_seconds({name: call}, 40, time.process_time)[name])
 step_fits = {name: fit_power(CONTEXTS, times) for name, times in steps.items()}
-plots_cost.growth(
+figures.growth(
     {name: (CONTEXTS, times) for name, times in steps.items()},
     step_fits,
     xlabel="tokens before",
@@ -606,7 +607,7 @@ def draw_fit(model, thousands, texts, bits):
     """Shares of four cards' memory that weights and states take."""
     config, dtype = CHOICES[model], {16: "float16", 8: "q8_0", 4: "q4_0"}[bits]
     weights, past = cost.memory_bytes(config, 1024 * thousands, texts, dtype).values()
-    return plots_cost.draw_shares(weights, past, model, recurrent=hasattr(config, "generation"))
+    return figures.draw_shares(weights, past, model, recurrent=hasattr(config, "generation"))
 
 
 widgets.explore(

@@ -31,9 +31,10 @@ from lib.models.presets import preset
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run.checkpoint import load_bundle
 from lib.run.sample import sample, tell
-from lib.teach import plots, plots_weights, widgets
-from lib.teach.check import check
-from lib.teach.predict import predict
+from lessons.figures import lesson_21 as figures
+from lib.show import plots, widgets
+from lessons.exercises.lesson_21 import check
+from lib.show.predict import predict
 from lib.text import corpora
 
 # %%
@@ -380,7 +381,7 @@ def draw_block(bits, outlier):
     levels = d * (torch.arange(2**bits) - 2 ** (bits - 1))
     q = (weights / d).round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     lost = int((q[1:] == 0).sum())
-    return plots_weights.draw_levels(
+    return figures.draw_levels(
         weights,
         d * q,
         levels if bits < 7 else levels[:0],

@@ -1,20 +1,7 @@
-"""The claims of the sources, and what the lessons found; `python3 -m lib claims` puts both into the README.
+"""The claims of the sources. A lesson says of each whether it holds, beside the number that it has just computed."""
 
-A lesson calls `claim(key, verdict, number)` in the cell that has just computed the number. The README's table is read
-from the outputs of the solved notebooks, so nothing in it is typed.
-"""
-
-import argparse
-import re
-from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
-
-from lib.teach.notebook import write_text
-
-ROOT = Path(__file__).resolve().parents[2]
-BEGIN, END = "<!-- the claims: python3 -m lib claims -->", "<!-- end of the claims -->"
 VERDICTS = (
     "holds",
     "holds from some length on",
@@ -22,7 +9,6 @@ VERDICTS = (
     "does not hold here",
     "can't be checked",
 )
-LINE = re.compile(r"^Claim ([\w-]+): .*\n  here: ([^;\n]+); (.+)$", re.M)
 
 
 class Claim(NamedTuple):
@@ -61,39 +47,3 @@ def claim(key, verdict, number):
         known = CLAIMS if key not in CLAIMS else VERDICTS
         raise ValueError(f"no {key if key not in CLAIMS else verdict!r}: there is {', '.join(known)}")
     print(f"Claim {key}: {CLAIMS[key].text} ({CLAIMS[key].source}).\n  here: {verdict}; {number}")
-
-
-def found(root=ROOT):
-    """Read the solved notebooks; return {key: (lesson's file name, verdict, number)}."""
-    answers = {}
-    for file in sorted((Path(root) / "lessons" / "solutions").glob("*.ipynb")):
-        for cell in nbformat.read(file, as_version=4).cells:
-            text = "".join(output.get("text", "") for output in cell.get("outputs", []))
-            answers |= {key: (file.name, verdict, number) for key, verdict, number in LINE.findall(text)}
-    return answers
-
-
-def table(root=ROOT):
-    """Return the table in Markdown, a row for each claim that a lesson has looked at."""
-    rows = ["| claimed | by | here | the number | lesson |", "|---|---|---|---|---|"]
-    for key, (file, verdict, number) in sorted(found(root).items(), key=lambda item: list(CLAIMS).index(item[0])):
-        text, source = CLAIMS[key]
-        rows.append(f"| {text} | {source} | **{verdict}** | {number} | [{file[:2]}](lessons/{file}) |")
-    return "\n".join(rows)
-
-
-def with_table(readme, root=ROOT):
-    """Return the README's text with the table between its two marks."""
-    head, rest = readme.split(BEGIN, 1)
-    return f"{head}{BEGIN}\n\n{table(root)}\n\n{END}{rest.split(END, 1)[1]}"
-
-
-def main(argv=None, root=ROOT):
-    """Write the table into the README; return 0."""
-    description = "Read what the solved lessons printed of the sources' claims; write the table in README.md anew."
-    argparse.ArgumentParser(prog="python3 -m lib claims", description=description).parse_args(argv)
-    readme = Path(root) / "README.md"
-    text = with_table(readme.read_text(encoding="utf-8"), root)
-    write_text(readme, text)
-    print(f"{sum(claimed.text in text for claimed in CLAIMS.values())} of {len(CLAIMS)} claims stand in README.md")
-    return 0

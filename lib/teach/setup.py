@@ -1,62 +1,11 @@
-"""What the first cell of every lesson needs, in JupyterLab, in Colab and in Kaggle."""
+"""What the first cell of every lesson calls, in JupyterLab, in Colab and in Kaggle."""
 
-import re
-import tomllib
 from pathlib import Path
-from typing import NamedTuple
+
+from lib.teach import install
+from lib.teach.address import address
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# The one set-up cell of all lessons: the course found above the notebook, or fetched beside it at the published tag.
-SETUP_CELL = """\
-import pathlib, subprocess, sys
-found = [p for p in pathlib.Path("{folder}/_").absolute().parents if (p / "lib/teach/setup.py").is_file()]
-git = "git clone -q --depth 1 -b {tag} {url} {folder}"
-done = found or subprocess.run(git.split(), capture_output=True, text=True)
-assert found or not done.returncode, f"The course could not be fetched: {done.stderr.split('fatal: ')[-1]}"
-sys.path[:0] = map(str, found or [pathlib.Path("{folder}").absolute()])
-from lib.teach.setup import start
-start("{number}")"""
-BADGE = "<small>[![Open in Colab]({up}colab.svg)](https://colab.research.google.com/github/{repo}/blob/{tag}/{path})</small>"
-
-
-class Address(NamedTuple):
-    """Where the course is published: repo "owner/name" on GitHub, and a tag of it."""
-
-    repo: str
-    tag: str
-
-    @property
-    def url(self):
-        """What git clones."""
-        return f"https://github.com/{self.repo}"
-
-    @property
-    def folder(self):
-        """What the set-up cell calls the fetched course: another tag goes beside it."""
-        return f"course-{self.tag}"
-
-
-def address(root=ROOT):
-    """Return the Address that stands in the pyproject.toml of a course's folder; without one, this course's."""
-    file = root / "pyproject.toml"
-    file = file if file.is_file() else ROOT / "pyproject.toml"
-    setting = tomllib.loads(file.read_text(encoding="utf-8"))["tool"]["course"]
-    return Address(setting["repository"], setting["tag"])
-
-
-def setup_cell(number, place=None):
-    """Return the set-up cell of lesson `number`, two digits, for a course published at `place` (default: ours)."""
-    place = place or address()
-    words = {"number": number, "folder": place.folder, "tag": place.tag, "url": place.url}
-    return re.sub(r"{(number|folder|tag|url)}", lambda match: words[match[1]], SETUP_CELL)
-
-
-def badge(name, solved=False, place=None):
-    """Return the line below a lesson's title that opens it, or its solved form, in Colab."""
-    place = place or address()
-    path = f"lessons/{'solutions/' * solved}{name}.ipynb"
-    return BADGE.format(up="../" * solved, repo=place.repo, tag=place.tag, path=path)
 
 
 def start(number):
@@ -64,14 +13,12 @@ def start(number):
 
     Raises Trouble, where something is missing and could not be installed.
     """
-    from lib.teach.missing import complete
-
-    added = complete(ROOT)
-    # Imported here: whoever builds notebooks needs the cell's text alone, and torch takes seconds.
+    added = install.complete(ROOT)
+    # Imported here: what is missing is installed first, torch's neighbours among it.
     import torch
 
     from lib.run.device import keep_memory, pick_device
-    from lib.teach import theme
+    from lib.show import theme
 
     torch.manual_seed(0)
     keep_memory()  # else a lesson that times a layer times how fast the system clears pages

@@ -11,7 +11,7 @@ start("99")
 # %%
 import torch  # noqa: E402
 
-from lib.teach.check import check  # noqa: E402
+from lessons.exercises.lesson_99 import check  # noqa: E402
 
 # %% [markdown]
 # **Exercise 99.1** · implement · ●○○ · 5 min · 4 points · teaches chances · needs nothing

@@ -23,7 +23,7 @@ start("99")
 # </details>
 
 # %% tags=["exercise:99.1", "builds:lib.sample.double"]
-from lib.teach.check import check  # noqa: E402
+from lessons.exercises.lesson_99 import check  # noqa: E402
 
 
 def double(x):
@@ -58,7 +58,7 @@ answer = check("99.2", answer)
 # %% [markdown] tags=["solution:99.2"]
 
 # %%
-from lib.teach.predict import predict  # noqa: E402
+from lib.show.predict import predict  # noqa: E402
 
 guess = predict("99.a", "What is `2 < 3`?", ["true", "false"])
 

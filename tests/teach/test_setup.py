@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.teach import missing, setup
-from lib.teach.setup import Address
+from lessons.tools import cells
+from lib.teach import install, setup
+from lib.teach.address import Address, address
 
 ROOT = Path(__file__).resolve().parents[2]
-PLACE = setup.address()
+PLACE = address()
 START = "def start(number):\n    print('Lesson', number)\n"
 
 
@@ -44,19 +45,19 @@ def repository(tmp_path_factory):
 
 
 def test_the_cell_is_short_python_with_its_number_and_the_address():
-    cell = setup.setup_cell("04")
+    cell = cells.setup_cell("04")
     compile(cell, "cell", "exec")
     assert len(cell.splitlines()) <= 8 and cell.endswith('start("04")')
     assert all(len(line) <= 110 for line in cell.splitlines())
     assert cell.count(PLACE.url) == 1 and f"-b {PLACE.tag} " in cell
     assert not re.findall(r"{(?:number|folder|tag|url)}", cell)
-    other = setup.setup_cell("04", Address("ada/course", "v9"))
+    other = cells.setup_cell("04", Address("ada/course", "v9"))
     assert "https://github.com/ada/course course-v9" in other and PLACE.repo not in other
 
 
 @pytest.mark.parametrize("folder", [".", "tests", "tests/data"])
 def test_the_cell_finds_the_course_upward(folder):
-    cell = setup.setup_cell("04").replace('start("04")', "print(start.__module__, sys.path[0])")
+    cell = cells.setup_cell("04").replace('start("04")', "print(start.__module__, sys.path[0])")
     done = run(cell, ROOT / folder)
     assert done.stdout.split(None, 1) == ["lib.teach.setup", f"{ROOT}\n"], done.stderr
 
@@ -65,17 +66,17 @@ def test_the_course_goes_before_another_lib(tmp_path):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "__init__.py").write_text("", encoding="utf-8")
     other = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-    done = run(other + setup.setup_cell("04").replace('start("04")', "print('found')"), ROOT / "tests")
+    done = run(other + cells.setup_cell("04").replace('start("04")', "print('found')"), ROOT / "tests")
     assert done.stdout == "found\n", done.stderr
 
 
 def test_elsewhere_the_cell_fetches_the_course_once(tmp_path, repository):
     folder = tmp_path / "a folder"
     folder.mkdir()
-    first = run(setup.setup_cell("04"), folder, **instead(repository.as_uri()))
+    first = run(cells.setup_cell("04"), folder, **instead(repository.as_uri()))
     assert first.stdout == "Lesson 04\n", first.stderr
     assert [path.name for path in folder.iterdir()] == [PLACE.folder]
-    again = run(setup.setup_cell("05"), folder, **instead("file:///nowhere"))
+    again = run(cells.setup_cell("05"), folder, **instead("file:///nowhere"))
     assert again.stdout == "Lesson 05\n", again.stderr
 
 
@@ -88,36 +89,36 @@ def refused(done):
 
 
 def test_a_tag_that_is_not_there_is_said(tmp_path, repository):
-    cell = setup.setup_cell("04", PLACE._replace(tag="v0.0.1"))
+    cell = cells.setup_cell("04", PLACE._replace(tag="v0.0.1"))
     said = refused(run(cell, tmp_path, **instead(repository.as_uri())))
     assert said == "The course could not be fetched: Remote branch v0.0.1 not found in upstream origin"
     assert not list(tmp_path.iterdir())
 
 
 def test_a_network_that_is_not_there_is_said(tmp_path):
-    said = refused(run(setup.setup_cell("04"), tmp_path, **instead("https://127.0.0.1:9/ada")))
+    said = refused(run(cells.setup_cell("04"), tmp_path, **instead("https://127.0.0.1:9/ada")))
     assert "unable to access" in said and "127.0.0.1" in said and "\n" not in said
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="a folder that even root may not write is Linux's /sys")
 def test_a_folder_that_may_not_be_written_is_said(repository):
-    said = refused(run(setup.setup_cell("04"), "/sys", **instead(repository.as_uri())))
+    said = refused(run(cells.setup_cell("04"), "/sys", **instead(repository.as_uri())))
     assert (
         re.search("could not create work tree dir .*: (Operation not|Permission|Read-only)", said) and "\n" not in said
     )
 
 
 def test_a_machine_without_git_is_said(tmp_path):
-    done = run(setup.setup_cell("04"), tmp_path, PATH=str(tmp_path))
+    done = run(cells.setup_cell("04"), tmp_path, PATH=str(tmp_path))
     assert done.stderr.splitlines()[-1] == "FileNotFoundError: [Errno 2] No such file or directory: 'git'"
 
 
 def test_the_badge_opens_the_very_notebook():
-    line = setup.badge("04_rope", place=Address("ada/course", "v9"))
+    line = cells.badge("04_rope", place=Address("ada/course", "v9"))
     assert "(https://colab.research.google.com/github/ada/course/blob/v9/lessons/04_rope.ipynb)" in line
     assert "](colab.svg)" in line and (ROOT / "lessons/colab.svg").is_file()
-    solved = setup.badge("04_rope", solved=True)
+    solved = cells.badge("04_rope", solved=True)
     assert "](../colab.svg)" in solved and "/lessons/solutions/04_rope.ipynb)" in solved
 
 
@@ -133,7 +134,7 @@ def test_start_seeds_and_says_one_line(capsys):
 
 
 def test_start_says_in_the_same_line_what_it_did(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(missing, "complete", lambda root: ["gguf 0.19.0", "babel 2.18.0"])
+    monkeypatch.setattr(install, "complete", lambda root: ["gguf 0.19.0", "babel 2.18.0"])
     (tmp_path / PLACE.folder).mkdir()
     (tmp_path / PLACE.folder / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
     monkeypatch.setattr(setup, "ROOT", tmp_path / PLACE.folder)

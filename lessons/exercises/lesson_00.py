@@ -1,0 +1,69 @@
+"""The exercises of lesson 00: softmax, the loss of ignorance, the bytes of a token, and what a floor is."""
+
+import math
+
+import torch
+
+from lib.teach.check import Checks
+
+checks = Checks("00")
+check = checks.check
+
+# Softmax has no function of its own in lib: torch's is the reference.
+
+
+def softmax(z):
+    """Return e^z / sum of e^z over the last axis, without overflow. z: (..., V)."""
+    return z.softmax(-1)
+
+
+@checks.exercise("00.1", reference=softmax, points=2)
+def softmax_of_logits(e):
+    """Softmax of rows of logits, small ones and huge ones."""
+    e.case("a batch of rows", e.randn(2, 3, 7))
+    e.case("one row", e.randn(5))
+    e.case("negative", e.randn(4, 6) - 50)
+    e.case(
+        "logits near 1,000", 1000 + e.randn(3, 5), hint="e^1000 is infinite: subtract the row's largest score first."
+    )
+    e.case("one far above", torch.tensor([[0.0, 500.0, -500.0]]))
+    e.mistake(
+        "no maximum is subtracted: e^1000 is infinite, and infinite / infinite is nan.",
+        lambda z: z.exp() / z.exp().sum(-1, True),
+    )
+    e.mistake("the sum runs over all numbers: each row has a sum of its own (`.sum(-1, keepdim=True)`).", _over_all)
+    e.mistake("the sum runs over the first axis: the tokens are the last one, -1.", lambda z: z.softmax(0))
+    e.mistake(
+        "the sum runs over the second axis: the tokens are the last one, -1.", lambda z: z.softmax(min(1, z.dim() - 1))
+    )
+    e.mistake("this is the logarithm of the chances: leave the log away.", lambda z: z.log_softmax(-1))
+    e.mistake(
+        "the scores are divided by their sum: take e to the power of each first.", lambda z: z / z.sum(-1, keepdim=True)
+    )
+    e.mistake("the chances are not divided by their sum.", lambda z: (z - z.amax(-1, keepdim=True)).exp())
+    e.mistake("this is the sigmoid: each score alone. The chances of a row must share one sum.", torch.sigmoid)
+
+
+def _over_all(z):
+    e = (z - z.amax(-1, keepdim=True)).exp()
+    return e / e.sum()
+
+
+@checks.exercise("00.2", reference=math.log(1024), points=1, tolerance=2e-3)
+def loss_of_ignorance(e):
+    """ln 1024."""
+    e.mistake("these are bits, log2 of 1,024: nats take the natural logarithm, `math.log`.", 10.0)
+    e.mistake("this is the logarithm to base 10: take `math.log`.", math.log10(1024))
+    e.mistake("the sign: the loss is minus the logarithm of the chance, so above zero.", -math.log(1024))
+    e.mistake("this is the chance itself: take minus its logarithm.", 1 / 1024)
+
+
+@checks.exercise("00.3", reference=4.0, points=1, kind="measure")
+def bytes_of_a_token(e):
+    """What tokenizers of this size reach on English; a measured number, so a range."""
+    e.between(2.0, 8.0)
+
+
+@checks.exercise("00.4", reference="The floor is the entropy of the grammar.", points=2, kind="explain")
+def below_the_floor(e):
+    """Free text: a person reads it."""

@@ -1,0 +1,196 @@
+"""The checks of lesson 03, SwiGLU."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from lib.layers.mlp import SwiGLU, llama_d_ff
+from lib.teach.check import Checks
+from lib.teach.limits import InWords
+
+checks = Checks("03")
+check = checks.check
+
+
+def layer(formula, answer=lambda y, state: (y, state)):
+    """Return a SwiGLU with another formula: (the layer, x) -> y, and another way to answer."""
+
+    class Layer(SwiGLU):
+        def forward(self, x, state=None, shared=None):
+            return answer(formula(self, x), state)
+
+    return Layer
+
+
+def right_one(m, x):
+    """Return the layer's own result."""
+    return m.down(F.silu(m.gate(x)) * m.up(x))
+
+
+@checks.exercise("03.1", SwiGLU, points=4, dtypes=(torch.float64, torch.bfloat16), time=(0, 1), batch=(0,))
+def swiglu(e):
+    """The layer. Each wrong version changes one thing."""
+    e.case("random numbers", e.randn(2, 5, 6), None, None, build=(6, 10))
+    e.case("large numbers", 40 * e.randn(2, 3, 8), None, None, build=(8, 5))
+    e.case("one token, no batch", e.randn(7), None, None, build=(7, 12))
+    e.case("a state comes in", e.randn(2, 3, 6), e.randn(2, 4), None, build=(6, 9))
+    e.case("called with x alone", e.randn(3, 4, 6), build=(6, 11))
+    for hint, formula in WRONG_FORMULAS.items():
+        e.mistake(hint, layer(formula))
+    e.mistake("forward must return two things: `return y, state`.", layer(right_one, lambda y, state: y))
+    e.mistake("the state that comes in must go out again.", layer(right_one, lambda y, state: (y, None)))
+    e.mistake("the state comes first: return y, then the state.", layer(right_one, lambda y, state: (state, y)))
+
+
+WRONG_FORMULAS = {
+    "silu is around the offer, `up`. It belongs around the gate.": lambda m, x: m.down(m.gate(x) * F.silu(m.up(x))),
+    "silu is around the product. It belongs around the gate alone.": lambda m, x: m.down(F.silu(m.gate(x) * m.up(x))),
+    "silu is around both. The offer comes as it is.": lambda m, x: m.down(F.silu(m.gate(x)) * F.silu(m.up(x))),
+    "there is no silu.": lambda m, x: m.down(m.gate(x) * m.up(x)),
+    "sigmoid instead of silu: that is the older GLU. silu(z) = z * sigmoid(z).": lambda m, x: m.down(
+        torch.sigmoid(m.gate(x)) * m.up(x)
+    ),
+    "ReLU instead of silu: that is ReGLU.": lambda m, x: m.down(F.relu(m.gate(x)) * m.up(x)),
+    "GELU instead of silu: that is GEGLU.": lambda m, x: m.down(F.gelu(m.gate(x)) * m.up(x)),
+    "tanh instead of silu.": lambda m, x: m.down(torch.tanh(m.gate(x)) * m.up(x)),
+    "gate and offer are added. The gate multiplies.": lambda m, x: m.down(F.silu(m.gate(x)) + m.up(x)),
+    "the offer `up` is left out.": lambda m, x: m.down(F.silu(m.gate(x))),
+    "the gate is left out.": lambda m, x: m.down(F.silu(m.up(x))),
+    "silu comes at the end, after `down`.": lambda m, x: F.silu(m.down(m.gate(x) * m.up(x))),
+    "x is added to the result. The skeleton around the layer does that: x + f(x).": lambda m, x: x + right_one(m, x),
+    "softmax instead of silu: gates do not compete.": lambda m, x: m.down(m.gate(x).softmax(-1) * m.up(x)),
+    "the gate is detached: no gradient reaches it.": lambda m, x: m.down(F.silu(m.gate(x).detach()) * m.up(x)),
+}
+
+
+@checks.exercise("03.2", llama_d_ff, points=2)
+def width(e):
+    """Two thirds of 4 d, rounded up."""
+    for d_model in (4096, 5120, 6656, 8192, 2048):
+        e.case(f"d_model {d_model}", d_model)
+    e.case("d_model 768: two thirds of 4 d are a multiple already", 768)
+    e.case("d_model 100, multiples of 32", 100, 32)
+    e.case("d_model 97, multiples of 1", 97, 1)
+    e.case("some width", e.size(300, 9000))
+    e.case("d_model 8192, multiples of 4096", 8192, multiple_of=4096)
+    third = lambda d: 8 * d // 3  # noqa: E731
+    e.mistake("rounded down: it must go up.", lambda d, multiple_of=256: third(d) // multiple_of * multiple_of)
+    e.mistake(
+        "rounded to the nearest multiple: it must go up.",
+        lambda d, multiple_of=256: round(third(d) / multiple_of) * multiple_of,
+    )
+    e.mistake(
+        "a multiple is pushed up to the next one. Add multiple_of - 1, not multiple_of.",
+        lambda d, multiple_of=256: (third(d) + multiple_of) // multiple_of * multiple_of,
+    )
+    e.mistake(
+        "the fraction is rounded up before. Meta's code drops it.",
+        lambda d, multiple_of=256: -(-math.ceil(8 * d / 3) // multiple_of) * multiple_of,
+    )
+    e.mistake("multiple_of is the function's argument, not always 256.", lambda d, multiple_of=256: llama_d_ff(d))
+    e.mistake(
+        "that is 4 d: the two thirds are missing.", lambda d, multiple_of=256: -(-4 * d // multiple_of) * multiple_of
+    )
+    e.mistake("it is not rounded to a multiple.", lambda d, multiple_of=256: third(d))
+    e.mistake("two thirds of d, not of 4 d.", lambda d, multiple_of=256: -(-(2 * d // 3) // multiple_of) * multiple_of)
+
+
+def fused_swiglu(x, gate_up, down):
+    """Return SwiGLU of x with gate and up in one matrix, the gate's rows first. x: (B, T, C); (2F, C); (C, F)."""
+    gate, up = (x @ gate_up.T).chunk(2, dim=-1)
+    return (F.silu(gate) * up) @ down.T
+
+
+@checks.exercise("03.3", fused_swiglu, points=3, kind="repair", time=(0, 1), batch=(0,))
+def fused(e):
+    """Which half is the gate."""
+    e.case("random numbers", e.randn(2, 5, 6), e.randn(20, 6), e.randn(6, 10))
+    e.case("large numbers", 30 * e.randn(1, 3, 4), e.randn(6, 4), e.randn(4, 3))
+    e.case("another width", e.randn(3, 2, 5), e.randn(14, 5), e.randn(5, 7))
+
+    def wrong(hint, middle):
+        e.mistake(hint, lambda x, gate_up, down: middle(x @ gate_up.T) @ down.T)
+
+    def halves(z):
+        return z.chunk(2, dim=-1)
+
+    wrong(
+        "this is still the broken one: the second half goes through silu.",
+        lambda z: halves(z)[0] * F.silu(halves(z)[1]),
+    )
+    wrong(
+        "rows are taken in turns, 0::2 and 1::2. They lie in two halves.", lambda z: F.silu(z[..., 0::2]) * z[..., 1::2]
+    )
+    wrong(
+        "rows are taken in turns, and crossed. They lie in two halves.", lambda z: F.silu(z[..., 1::2]) * z[..., 0::2]
+    )
+    wrong("silu is around both halves.", lambda z: F.silu(halves(z)[0]) * F.silu(halves(z)[1]))
+    wrong("silu is around the product.", lambda z: F.silu(halves(z)[0] * halves(z)[1]))
+    wrong("there is no silu.", lambda z: halves(z)[0] * halves(z)[1])
+    wrong("the halves are added. The gate multiplies.", lambda z: F.silu(halves(z)[0]) + halves(z)[1])
+    wrong("sigmoid instead of silu.", lambda z: torch.sigmoid(halves(z)[0]) * halves(z)[1])
+
+
+def product_weights():
+    """Return gate, up and down, each (2, 2), of a SwiGLU that turns (a, b) into (a b, 0)."""
+    return weights([[1, 0], [-1, 0]], [[0, 1], [0, 1]], [[1, -1], [0, 0]])
+
+
+def weights(*rows):
+    """Return lists of rows as float tensors."""
+    return tuple(torch.tensor(matrix, dtype=torch.float32) for matrix in rows)
+
+
+def through_layer(answer, points):
+    """Put points (n, 2) through a SwiGLU with the weights that an answer gives."""
+    given = answer()
+    if not isinstance(given, (tuple, list)) or len(given) != 3:
+        raise InWords("three matrices are expected: return gate, up, down")
+    for name, weight in zip(("gate", "up", "down"), given, strict=True):
+        if not isinstance(weight, torch.Tensor) or weight.shape != (2, 2):
+            raise InWords(f"{name} must be a tensor of shape (2, 2)")
+    gate, up, down = (weight.to(points.dtype) for weight in given)
+    return (F.silu(points @ gate.T) * (points @ up.T)) @ down.T
+
+
+@checks.exercise("03.4", product_weights, points=4, call=through_layer)
+def product(e):
+    """Any weights that multiply are right."""
+    e.case("random points", e.randn(9, 2))
+    e.case("large numbers", 200 * e.randn(9, 2))
+    e.case("small numbers", 0.01 * e.randn(9, 2), hint="right for large numbers only: silu(a) alone is nearly a there.")
+    e.case("both signs", torch.tensor([[3.0, 4.0], [-3.0, 4.0], [3.0, -4.0], [-3.0, -4.0], [0.0, 5.0]]))
+    gate, up, down = product_weights()
+    wrong = {
+        "the two units are added: silu(a) b + silu(-a) b. Take the difference.": (gate, up, down.abs()),
+        "one unit only: silu(a) b is near a b for large a, and near 0 for negative a.": (
+            gate,
+            up,
+            weights([[1, 0], [0, 0]])[0],
+        ),
+        "both gates are +a, so their difference is nothing. One gate must be -a.": (gate.abs(), up, down),
+        "this is a times a: the offer must be b, the second channel.": (gate, up.flip(1), down),
+        "this is b times b: the gates must be a and -a.": (gate.flip(1), up, down),
+        "a b comes out of both channels; the second should be 0.": (gate, up, down[:1].expand(2, 2)),
+        "a b comes out of the second channel: swap the rows of `down`.": (gate, up, down.flip(0)),
+        "the sign is wrong: -a b. Swap the signs in `down`.": (gate, up, -down),
+        "`down` is transposed: each of its rows makes one output.": (gate, up, down.T),
+        "`gate` is transposed: each of its rows makes one hidden unit.": (gate.T, up, down),
+    }
+    for hint, matrices in wrong.items():
+        e.mistake(hint, lambda matrices=matrices: matrices)
+
+
+PARAMETERS = 32 * 3 * 4096 * 11008
+
+
+@checks.exercise("03.5", PARAMETERS, points=1)
+def parameters(e):
+    """Three matrices in each of 32 layers."""
+    e.mistake("that is one layer: there are 32.", PARAMETERS // 32)
+    e.mistake("that is one matrix a layer: SwiGLU has three.", PARAMETERS // 3)
+    e.mistake("that is two matrices a layer: gate, up and down are three.", PARAMETERS // 3 * 2)
+    e.mistake("that is with a width of 4 C: LLaMA-7B's is 11,008.", 32 * 3 * 4096 * 16384)
+    e.mistake("that is 8/3 C without the rounding to 11,008.", 32 * 3 * 4096 * 10922)
+    e.mistake("there are no biases.", PARAMETERS + 32 * (2 * 11008 + 4096))

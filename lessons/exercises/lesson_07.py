@@ -1,0 +1,276 @@
+"""The exercises of lesson 07: the block, the whole model, names of weights, the count, and a broken forward."""
+
+from dataclasses import replace
+
+import torch
+
+from lib.layers.attention import GroupedAttention
+from lib.layers.mlp import SwiGLU
+from lib.layers.norm import RMSNorm
+from lib.layers.rope import rope_table
+from lib.models.llama import Llama, LlamaConfig
+from lib.models.presets import PRESETS
+from lib.models.skeleton import Block, State
+from lib.teach.check import Checks
+from lessons.exercises.lesson_07_wrong import (
+    channels_first,
+    no_norm,
+    no_residual,
+    old_state,
+    on_the_road,
+    one_norm,
+    parallel,
+    post_norm,
+    wrong_block,
+)
+from lib.weights.convert import expand
+from lib.weights.names import HUGGING_FACE_LLAMA
+
+checks = Checks("07")
+check = checks.check
+
+SMALL = LlamaConfig(
+    vocab_size=31, n_layers=3, d_model=24, n_heads=6, n_kv_heads=2, d_head=4, d_ff=40, context_length=20, norm_eps=1e-6
+)
+
+
+def run_block(block, x, position=0):
+    """Run a block on x (B, T, C) in two calls, the second with the state of the first; return both outputs as one."""
+    first, second = x[:, :3], x[:, 3:]
+    tables = [rope_table(4, part.shape[1], offset=at, dtype=x.dtype) for part, at in ((first, 0), (second, 3))]
+    y, state = block(first, (None, None), dict(zip(("cos", "sin"), tables[0], strict=True)))
+    z, _ = block(second, state, dict(zip(("cos", "sin"), tables[1], strict=True)))
+    return torch.cat([y, z], 1)
+
+
+class _Block(Block):
+    """A block of fixed parts, so that a case can build it from a seed alone."""
+
+    def __init__(self):
+        super().__init__(RMSNorm(24), GroupedAttention(24, 6, 2, 4), RMSNorm(24), SwiGLU(24, 40))
+
+
+def call_block(block_class, x):
+    """Build the class from fixed parts with random weights, and run it."""
+    torch_state = torch.random.get_rng_state()
+    torch.manual_seed(4)
+    parts = _Block()
+    for weight in parts.parameters():
+        weight.data.add_(0.3 * torch.randn_like(weight))
+    torch.random.set_rng_state(torch_state)
+    block = block_class(parts.norm_time, parts.mix_time, parts.norm_channels, parts.mix_channels)
+    return run_block(block.to(x.dtype), x)
+
+
+@checks.exercise("07.1", reference=Block, points=3, call=call_block)
+def block(e):
+    """The residual block, run twice with its state."""
+    e.case("two calls with a state between", e.randn(2, 5, 24))
+    e.case("one row", e.randn(1, 7, 24))
+    e.case("a long road", 30 * e.randn(2, 4, 24), hint="the road itself must not be normed or scaled.")
+    e.mistake("the norm is on the road: add to x itself, and give the mixer a normed copy.", wrong_block(on_the_road))
+    e.mistake("the residual is missing: `x + y`, not y alone.", wrong_block(no_residual))
+    e.mistake("the norms are missing: the mixers read norm(x).", wrong_block(no_norm))
+    e.mistake("both mixers read the same x: the second must see what the first has added.", wrong_block(parallel))
+    e.mistake("the old state is returned: each mixer gives a new one, return these.", wrong_block(old_state))
+    e.mistake("the norms come after the sum (post-norm): LLaMA norms what goes into a mixer.", wrong_block(post_norm))
+    e.mistake("norm_time is used twice: the channel mixer has norm_channels.", wrong_block(one_norm))
+    e.mistake("the order: time first, then channels.", wrong_block(channels_first))
+
+
+def run_model(model, tokens, split=None):
+    """Return the logits of tokens (B, T), in one call, or in two with the state between them."""
+    if split is None:
+        return model(tokens)[0]
+    first, state = model(tokens[:, :split])
+    second, state = model(tokens[:, split:], state)
+    return torch.cat([first, second], 1), state.position
+
+
+def wrong_model(change):
+    """Make a Llama whose forward is `change(model, tokens, state)`."""
+    return type("Wrong", (Llama,), {"forward": lambda self, tokens, state=None: change(self, tokens, state)})
+
+
+def assemble(model, tokens, state=None, offset=True, norm=True, keep=True, count=True, same=False, late=0):
+    """Run a Llama by hand, with one thing left out."""
+    state = State(0, [(None, None)] * len(model.blocks)) if state is None else state
+    T, config, x = tokens.shape[1], model.config, model.embed(tokens)
+    at = state.position + (late if state.position else 0) if offset else 0
+    cos, sin = rope_table(config.d_head, T, config.rope_theta, offset=at, dtype=x.dtype)
+    layers = []
+    for block, layer in zip(model.blocks, state.layers, strict=True):
+        block = model.blocks[0] if same else block
+        x, new = block(x, layer, {"cos": cos, "sin": sin})
+        layers.append(new if keep else layer)
+    position = state.position + T if count else T
+    return model.head(model.norm(x) if norm else x), State(position, layers)
+
+
+@checks.exercise("07.2", reference=Llama, points=5, call=run_model)
+def llama(e):
+    """The whole model: at once, and in two calls."""
+    tokens = e.randint(31, 2, 9)
+    e.case("all at once", tokens, build=(SMALL,))
+    e.case(
+        "in two calls",
+        tokens,
+        5,
+        build=(SMALL,),
+        hint="where do the angles begin in the second call, and what is kept?",
+    )
+    e.case("one token at the end", tokens, 8, build=(SMALL,))
+    e.case("one row, one key head", e.randint(31, 1, 6), 2, build=(replace(SMALL, n_kv_heads=1),))
+    e.case(
+        "another theta", e.randint(31, 3, 7), build=(replace(SMALL, rope_theta=100.0),), hint="theta is in the config."
+    )
+    e.mistake(
+        "the angles begin at 0 in each call: `offset=state.position`.",
+        wrong_model(lambda *a: assemble(*a, offset=False)),
+    )
+    e.mistake("the last norm before the head is missing.", wrong_model(lambda *a: assemble(*a, norm=False)))
+    e.mistake("the blocks' new states are thrown away: collect them.", wrong_model(lambda *a: assemble(*a, keep=False)))
+    e.mistake("the new position is the old one plus T.", wrong_model(lambda *a: assemble(*a, count=False)))
+    e.mistake(
+        "the first block is used for all: walk over self.blocks.", wrong_model(lambda *a: assemble(*a, same=True))
+    )
+    e.mistake("the angles begin one too late: the first new token stands at state.position.", wrong_model(_late))
+    e.mistake("theta is not the config's.", wrong_model(_fixed_theta))
+
+
+def _late(model, tokens, state):
+    return assemble(model, tokens, state, late=1)
+
+
+def _fixed_theta(model, tokens, state):
+    held, model.config = model.config, replace(model.config, rope_theta=10000.0)
+    logits = assemble(model, tokens, state)
+    model.config = held
+    return logits
+
+
+def their_name(name):
+    """Return what transformers calls our tensor `name`."""
+    return expand(HUGGING_FACE_LLAMA, 12)[name]
+
+
+@checks.exercise("07.3", reference=their_name, points=3, gradients=False)
+def name_of_a_weight(e):
+    """Every name of a block of one and of two digits, and those outside."""
+    for name in ("embed.weight", "norm.weight", "head.weight"):
+        e.case(name, name, hint="three names stand outside of the blocks: treat them first.")
+    for i in (0, e.size(2, 9), 11):
+        for name in HUGGING_FACE_LLAMA:
+            if "{i}" in name:
+                e.case(name.format(i=i), name.format(i=i))
+    e.mistake("the norms are crossed: input_layernorm stands before attention, so it is norm_time.", _crossed_norms)
+    e.mistake(
+        "`norm.weight` without a block is `model.norm.weight`.",
+        lambda name: their_name(name).replace("model.norm", "norm"),
+    )
+    e.mistake("`head.weight` is `lm_head.weight`.", lambda name: their_name(name).replace("lm_head", "model.head"))
+    e.mistake("gate and up are crossed: the gate goes through silu.", _crossed_gate)
+    e.mistake("the number of the block is lost.", lambda name: their_name(name).replace(".11.", ".1."))
+    e.mistake("`model.` is missing in front.", lambda name: their_name(name).removeprefix("model."))
+
+
+def _swapped(name, a, b):
+    return their_name(name).replace(a, "\0").replace(b, a).replace("\0", b)
+
+
+def _crossed_norms(name):
+    return _swapped(name, "input_layernorm", "post_attention_layernorm")
+
+
+def _crossed_gate(name):
+    return _swapped(name, "gate_proj", "up_proj")
+
+
+def count_parameters(config):
+    """Return the number of parameters of a Llama: tables V C (two, or one if tied), blocks, and the last norm."""
+    return count(config)
+
+
+def count(config, kv=True, tied=True, matrices=3, norms=2, last=1, head=True):
+    """Count, with one thing left out."""
+    C, N = config.d_model, config.d_head
+    attention = 2 * C * config.n_heads * N + 2 * C * (config.n_kv_heads if kv else config.n_heads) * N
+    tables = 1 if (config.tied and tied) or not head else 2
+    return (
+        tables * config.vocab_size * C
+        + config.n_layers * (attention + matrices * C * config.d_ff + norms * C)
+        + last * C
+    )
+
+
+@checks.exercise("07.4", reference=count_parameters, points=3, gradients=False)
+def parameters(e):
+    """Published models, one with tied tables, and one whose heads are not as wide as the model."""
+    for name in ("llama-7b", "tinyllama-1.1b", "llama-2-70b"):
+        e.case(name, PRESETS[name].config)
+    e.case("tied", replace(SMALL, tied=True), hint="tied: the head is the embedding, count it once.")
+    e.case(
+        "n_heads * d_head is not d_model",
+        replace(SMALL, d_head=10),
+        hint="query and output have n_heads * d_head columns.",
+    )
+    some = replace(SMALL, vocab_size=e.size(40, 900), n_layers=e.size(2, 9), d_ff=e.size(20, 90))
+    e.case("some model", some)
+    e.mistake("key and value have n_kv_heads heads, not n_heads.", lambda c: count(c, kv=False))
+    e.mistake("tied: the head is the embedding, count it once.", lambda c: count(c, tied=False))
+    e.mistake("the MLP has three matrices: gate, up and down.", lambda c: count(c, matrices=2))
+    e.mistake("each block has two norms.", lambda c: count(c, norms=1))
+    e.mistake("the norms are missing: two in each block and one at the end.", lambda c: count(c, norms=0, last=0))
+    e.mistake("the last norm is missing.", lambda c: count(c, last=0))
+    e.mistake("the head is missing: it is a table of its own, where not tied.", lambda c: count(c, head=False))
+    e.mistake("heads times their size is n_heads * d_head, which need not be d_model.", _square)
+
+
+def _square(config):
+    return count(replace(config, d_head=config.d_model // config.n_heads))
+
+
+def forward_of_llama(model, tokens, state=None):
+    """Return a Llama's logits and its new state."""
+    return assemble(model, tokens, state)
+
+
+def run_repaired(forward, tokens, splits):
+    """Run a forward over parts of tokens on one fixed random model; return logits and the position."""
+    model = _fixed_model()
+    state, logits = None, []
+    with torch.no_grad():
+        for part in tokens.split(splits, 1):
+            y, state = forward(model, part, state)
+            logits.append(y)
+    return torch.cat(logits, 1), state.position
+
+
+def _fixed_model():
+    held = torch.random.get_rng_state()
+    torch.manual_seed(6)
+    model = Llama(SMALL)
+    torch.random.set_rng_state(held)
+    return model
+
+
+@checks.exercise("07.5", reference=forward_of_llama, points=4, kind="repair", call=run_repaired, gradients=False)
+def repaired_forward(e):
+    """Whole, in two parts, and step by step."""
+    tokens = e.randint(31, 2, 9)
+    e.case("all at once", tokens, [9])
+    e.case("in two parts", tokens, [4, 5])
+    e.case("token by token", tokens, [1] * 9)
+    e.mistake(
+        "half repaired: the states are kept now, but the angles still begin at 0.",
+        lambda *a: assemble(*a, offset=False),
+    )
+    e.mistake(
+        "each block's new state is still thrown away: collect them in a list.", lambda *a: assemble(*a, keep=False)
+    )
+    e.mistake("the first block is used for all: walk over model.blocks.", lambda *a: assemble(*a, same=True))
+    e.mistake("the new position is the old one plus T.", lambda *a: assemble(*a, count=False))
+    e.mistake(
+        "the angles begin one too late: the first new token stands at state.position.", lambda *a: assemble(*a, late=1)
+    )
+    e.mistake("the last norm before the head is missing.", lambda *a: assemble(*a, norm=False))

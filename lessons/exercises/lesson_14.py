@@ -1,0 +1,249 @@
+"""The checks of lesson 14, Finch and Goose."""
+
+import torch
+import torch.nn.functional as F
+
+from lib.layers import rwkv7
+from lib.layers.rwkv5 import to_heads
+from lib.teach.check import Checks
+from lessons.exercises.lesson_14_wrong import WRONG_ANSWERS, answers
+
+checks = Checks("14")
+check = checks.check
+
+
+def log_decay(x, bias, down, up):
+    """Return log w = -exp(bias + tanh(x down) up), (B, T, C)."""
+    return -(bias + torch.tanh(x @ down) @ up).exp()
+
+
+@checks.exercise("14.1", log_decay, points=2, batch=(0,))
+def decay(e):
+    """The logarithm of a decay that depends on the data."""
+    e.case("random numbers", e.randn(2, 5, 7), e.randn(7), e.randn(7, 3), e.randn(3, 7))
+    e.case("the start: down is 0", e.randn(2, 4, 6), e.randn(6), torch.zeros(6, 2), e.randn(2, 6))
+    e.case("large x", 30 * e.randn(2, 3, 5), e.randn(5), e.randn(5, 4), 0.5 * e.randn(4, 5))
+    e.case("slow channels", e.randn(1, 3, 4), -8 + e.randn(4), e.randn(4, 2), 0.1 * e.randn(2, 4))
+    for hint, formula in WRONG_DECAYS.items():
+        e.mistake(hint, formula)
+
+
+WRONG_DECAYS = {
+    "the minus is missing: this memory would grow.": lambda x, bias, down, up: (bias + torch.tanh(x @ down) @ up).exp(),
+    "this is w itself, or its e to the power: its logarithm is asked for.": lambda x, bias, down, up: torch.exp(
+        -(bias + torch.tanh(x @ down) @ up).exp()
+    ),
+    "one exp is missing: log w = -exp(d), not -d.": lambda x, bias, down, up: -(bias + torch.tanh(x @ down) @ up),
+    "the tanh stands behind `up`: it belongs between `down` and `up`.": lambda x, bias, down, up: (
+        -(bias + torch.tanh(x @ down @ up)).exp()
+    ),
+    "the bias is inside of the tanh: it comes after `up`.": lambda x, bias, down, up: (
+        -torch.tanh(bias + x @ down @ up).exp()
+    ),
+    "the tanh is missing: a large x would make a wild decay.": lambda x, bias, down, up: -(bias + x @ down @ up).exp(),
+    "the bias is missing.": lambda x, bias, down, up: -(torch.tanh(x @ down) @ up).exp(),
+    "a sigmoid in the place of the tanh.": lambda x, bias, down, up: -(bias + torch.sigmoid(x @ down) @ up).exp(),
+    "a sigmoid in the place of exp: that is RWKV-7's decay.": lambda x, bias, down, up: (
+        -torch.sigmoid(bias + torch.tanh(x @ down) @ up)
+    ),
+}
+
+
+def stepwise(step):
+    """Make a wkv of a step: step(S, r, k, v, w, a, b, old) -> (S, y), all but S columns (B, H, N, 1)."""
+
+    def form(r, k, v, log_w, a, b, state=None):
+        B, H, T, N = k.shape
+        S, ys = k.new_zeros(B, H, N, N) if state is None else state, []
+        for parts in zip(*(z.unbind(2) for z in (r, k, v, log_w.exp(), a, b)), strict=True):
+            S, y = step(S, *(z[..., None] for z in parts))
+            ys.append(y.squeeze(-1))
+        return torch.stack(ys, dim=2), S
+
+    return form
+
+
+def new_state(S, k, v, w, a, b):
+    """Return S diag(w) + (S a) b^T + v k^T, from columns."""
+    return S * w.mT + (S @ a) @ b.mT + v @ k.mT
+
+
+@checks.exercise("14.2", rwkv7.wkv, points=5, batch=(0, 1, 2, 3, 4, 5))
+def recurrence(e):
+    """RWKV-7's recurrence."""
+    for name, shape, given in (
+        ("random numbers", (2, 3, 6, 5), False),
+        ("one token", (2, 2, 1, 4), False),
+        ("a state is given", (2, 2, 4, 3), True),
+        ("forty tokens", (1, 2, 40, 4), True),
+    ):
+        r, k, v, rate = (e.randn(*shape) for _ in range(4))
+        log_w = -0.6 * e.randn(*shape).sigmoid()
+        removed = F.normalize(e.randn(*shape), dim=-1)
+        state = e.randn(*shape[:2], shape[3], shape[3]) if given else None
+        e.case(name, r, k, v, log_w, -removed, removed * rate.sigmoid(), state)
+    for hint, step in WRONG_STEPS.items():
+        e.mistake(hint, stepwise(step))
+    e.mistake(
+        "the state that is given is not used: start from it.",
+        lambda r, k, v, w, a, b, s=None: rwkv7.wkv(r, k, v, w, a, b),
+    )
+
+
+WRONG_STEPS = {
+    "y is read from the old state: the token itself must be in S.": lambda S, r, k, v, w, a, b: (
+        new_state(S, k, v, w, a, b),
+        S @ r,
+    ),
+    "the decay is on the rows, the values: it belongs to the keys, the last axis.": lambda S, r, k, v, w, a, b: (
+        (T := S * w + (S @ a) @ b.mT + v @ k.mT),
+        T @ r,
+    ),
+    "what is removed is asked of the decayed state: the old one answers.": lambda S, r, k, v, w, a, b: (
+        (T := S * w.mT + (S * w.mT @ a) @ b.mT + v @ k.mT),
+        T @ r,
+    ),
+    "what is written is k v^T, the transpose: S is values by keys.": lambda S, r, k, v, w, a, b: (
+        (T := S * w.mT + (S @ a) @ b.mT + k @ v.mT),
+        T @ r,
+    ),
+    "a and b are swapped: a asks, b says where.": lambda S, r, k, v, w, a, b: (
+        (T := new_state(S, k, v, w, b, a)),
+        T @ r,
+    ),
+    "the middle term is subtracted: a has its minus in it already.": lambda S, r, k, v, w, a, b: (
+        (T := new_state(S, k, v, w, -a, b)),
+        T @ r,
+    ),
+    "the middle term is missing: nothing is removed.": lambda S, r, k, v, w, a, b: (
+        (T := S * w.mT + v @ k.mT),
+        T @ r,
+    ),
+    "the decay is missing.": lambda S, r, k, v, w, a, b: (
+        (T := new_state(S, k, v, torch.ones_like(w), a, b)),
+        T @ r,
+    ),
+    "r^T S instead of S r: that asks for a value, and gets a key.": lambda S, r, k, v, w, a, b: (
+        (T := new_state(S, k, v, w, a, b)),
+        T.mT @ r,
+    ),
+    "the value is written first, and then removed with the old one.": lambda S, r, k, v, w, a, b: (
+        (T := (S + v @ k.mT) * w.mT + ((S + v @ k.mT) @ a) @ b.mT),
+        T @ r,
+    ),
+}
+
+
+def removal(k, rate, factor, n_heads):
+    """Return a and b, (B, H, T, N): minus the removal key, of length one in each head, and the rate times it."""
+    removed, rate = (to_heads(z, n_heads) for z in (k * factor, rate))
+    removed = F.normalize(removed, dim=-1)
+    return -removed, removed * rate
+
+
+@checks.exercise("14.3", removal, points=3, kind="repair", batch=(0, 1))
+def removing(e):
+    """The removal key and its rate, in heads."""
+    e.case("4 heads of 3", e.randn(2, 5, 12), e.randn(2, 5, 12).sigmoid(), e.randn(12), 4)
+    e.case("one head", e.randn(2, 3, 6), e.randn(2, 3, 6).sigmoid(), 1 + 0.1 * e.randn(6), 1)
+    e.case("long keys", 40 * e.randn(1, 4, 10), e.randn(1, 4, 10).sigmoid(), e.randn(10), 2)
+    for hint, (over_all, twice, change) in {
+        "this is the broken one as it was.": (True, True, None),
+        "the rate still goes in twice: into b alone.": (False, True, None),
+        "the length is still one over all heads: first into heads, then normalise.": (True, False, None),
+        "a is the removal key: it needs its minus.": (False, False, lambda a, b: (-a, b)),
+        "a and b are swapped: the rate belongs to b.": (False, False, lambda a, b: (-b, -a)),
+        "the minus is in both, so that it cancels.": (False, False, lambda a, b: (a, -b)),
+    }.items():
+        e.mistake(hint, removing_wrongly(over_all, twice, change))
+    e.mistake("the learned factor is missing.", lambda k, rate, factor, H: removal(k, rate, torch.ones_like(factor), H))
+    e.mistake(
+        "nothing is normalised: a long key makes the memory explode.",
+        lambda k, rate, factor, H: (-to_heads(k * factor, H), to_heads(k * factor * rate, H)),
+    )
+    e.mistake(
+        "the factor comes after the normalising, so the length is not one.",
+        lambda k, rate, factor, H: tuple(
+            z * s
+            for z, s in zip(removal(k, rate, torch.ones_like(factor), H), [factor.view(H, 1, -1)] * 2, strict=True)
+        ),
+    )
+
+
+def removing_wrongly(over_all, twice, change=None):
+    """Return a removal with some of: the length over all channels, the rate twice, a and b changed at the end."""
+
+    def wrong(k, rate, factor, n_heads):
+        k = k * factor
+        removed = to_heads(F.normalize(k, dim=-1) if over_all else k, n_heads)
+        removed = removed if over_all else F.normalize(removed, dim=-1)
+        rate = to_heads(rate, n_heads)
+        a, b = (-removed * rate if twice else -removed), removed * rate
+        return change(a, b) if change else (a, b)
+
+    return wrong
+
+
+@checks.exercise("14.4", answers, points=4, tolerance=1e-5, batch=(0, 1, 2, 3))
+def triangular(e):
+    """All answers of a chunk at once."""
+    for name, shape in (("random numbers", (2, 3, 6, 4)), ("one chunk", (5, 3)), ("one token", (2, 1, 4))):
+        removed = F.normalize(e.randn(*shape), dim=-1)
+        e.case(name, e.randn(*shape), e.randn(*shape), -removed, removed * e.randn(*shape).sigmoid())
+    same = F.normalize(e.randn(1, 5), dim=-1).expand(2, 8, 5).clone()
+    e.case("the same key eight times", same, e.randn(2, 8, 5), -same, 0.9 * same)
+    for hint, wrong in WRONG_ANSWERS.items():
+        e.mistake(hint, wrong)
+
+
+def swap(i, j, N):
+    """Return a and b, each (N,): S + (S a) b^T is S with the columns i and j swapped."""
+    a = torch.zeros(N)
+    a[i], a[j] = 1.0, -1.0
+    return a, -a
+
+
+def after_step(answer, S, i, j):
+    """Return S after a step with an answer's a and b: many pairs of a and b do the same."""
+    a, b = answer(i, j, S.shape[-1])
+    return S + (S @ a.to(S))[..., None] * b.to(S)
+
+
+@checks.exercise("14.5", swap, points=3, call=after_step, gradients=False, tolerance=1e-6)
+def swapped(e):
+    """A step that swaps two columns."""
+    e.case("columns 0 and 1 of 2", e.randn(3, 2), 0, 1)
+    e.case("columns 1 and 3 of 5", e.randn(4, 5), 1, 3)
+    e.case("columns 4 and 2 of 6", e.randn(6, 6), 4, 2)
+    for hint, (asks, where) in {
+        "that erases along the difference: both columns become their mean. Twice as much mirrors.": (1.0, 0.5),
+        "the sign of b is wrong: the columns move apart.": (1.0, -1.0),
+        "the difference is moved twice: one of a and b is enough with length root 2, rate 2.": (2.0, 1.0),
+    }.items():
+        e.mistake(hint, lambda i, j, N, asks=asks, where=where: scaled(i, j, N, asks, where))
+    e.mistake(
+        "column i is overwritten by column j, which stays as it was.",
+        lambda i, j, N: (swap(i, j, N)[0], -one_hot(i, N)),
+    )
+    e.mistake(
+        "column j is overwritten by column i, which stays as it was.", lambda i, j, N: (swap(i, j, N)[0], one_hot(j, N))
+    )
+    e.mistake(
+        "column i alone is moved, not the difference of the two.", lambda i, j, N: (one_hot(i, N), swap(i, j, N)[1])
+    )
+    e.mistake(
+        "a is the sum of the two columns: the difference is needed.",
+        lambda i, j, N: (swap(i, j, N)[0].abs(), swap(i, j, N)[1]),
+    )
+    e.mistake("nothing moves: a or b is zero.", lambda i, j, N: (torch.zeros(N), torch.zeros(N)))
+
+
+def one_hot(i, N):
+    """Return (N,): 1 at i."""
+    return F.one_hot(torch.tensor(i), N).float()
+
+
+def scaled(i, j, N, asks, where):
+    """Return swap's a and b, each times a number."""
+    a, b = swap(i, j, N)
+    return asks * a, where * b

@@ -1,0 +1,134 @@
+"""Figures of lesson 14: a memory before and after a rewrite, and what it answers to each key."""
+
+import matplotlib
+import numpy as np
+
+from lib.show import theme
+from lib.show.theme import MUTED, OTHERS, REFERENCE, RWKV, array
+
+
+def rewrite(states, **options):
+    """Show `draw_rewrite`."""
+    theme.show(draw_rewrite(states, **options))
+
+
+def answers(asked, **options):
+    """Show `draw_answers`."""
+    theme.show(draw_answers(asked, **options))
+
+
+def decays(kept, words, places):
+    """Show `draw_decays`."""
+    theme.show(draw_decays(kept, words, places))
+
+
+@theme.styled
+def draw_rewrite(states, *, keys, values):
+    """Return a figure of memories side by side, each a square of numbers: a column for a key, a row for a value.
+
+    states: {title: (values, keys) array}; keys, values: names. Purple is below zero, green above.
+    """
+    fig, axes = theme.figure(2.3, panels=len(states))
+    axes = axes if isinstance(axes, list) else [axes]
+    limit = 1.6 * max(float(np.abs(array(state)).max()) for state in states.values()) or 1.0
+    for ax, (title, state) in zip(axes, states.items(), strict=True):
+        grid = array(state)
+        ax.imshow(grid, cmap=matplotlib.colormaps["PRGn"], vmin=-limit, vmax=limit, aspect="auto")
+        ax.set_xticks(range(len(keys)), keys)
+        ax.set_yticks(range(len(values)), values if ax is axes[0] else [""] * len(values))
+        ax.set_xticks(np.arange(len(keys) - 1) + 0.5, minor=True)
+        ax.set_yticks(np.arange(len(values) - 1) + 0.5, minor=True)
+        ax.grid(False)
+        ax.grid(True, which="minor", color="white", linewidth=2)
+        ax.tick_params(length=0, which="both")
+        ax.spines[:].set_visible(False)
+        ax.set_title(title, loc="center", fontsize=10.5)
+        for (i, j), number in np.ndenumerate(grid):
+            shown = f"{number:.2g}".replace("-", "\u2212") if abs(number) > 1e-9 else "0"
+            ink = MUTED if abs(number) < 1e-9 else REFERENCE
+            ax.text(j, i, shown, ha="center", va="center", fontsize=10, color=ink)
+    theme.fit(fig, *axes)
+    fig.alt_text = f"{len(states)} memories, a column for each key and a row for each value. " + " ".join(
+        f"{title}: {told(array(state), keys, values)}." for title, state in states.items()
+    )
+    return fig
+
+
+def told(grid, keys, values):
+    """Say in words which values stand under which key."""
+    parts = []
+    for j, key in enumerate(keys):
+        held = [f"{grid[i, j]:.2g} {value}" for i, value in enumerate(values) if abs(grid[i, j]) > 1e-9]
+        parts.append(f"under {key} {' and '.join(held) or 'nothing'}")
+    return ", ".join(parts)
+
+
+@theme.styled
+def draw_answers(asked, *, low=-1.0, high=2.0, title=""):
+    """Return a figure with a panel for each key: how much of each value comes back when the memory is asked for it.
+
+    asked: {key: {value: share}}. The axis goes from `low` to `high` whatever the numbers, so that a slider shows what
+    grows.
+    """
+    fig, axes = theme.figure(1.9, panels=len(asked), sharey=True)
+    for ax, (key, shares) in zip(axes, asked.items(), strict=True):
+        for row, (share, color) in enumerate(zip(shares.values(), [MUTED, OTHERS[0], RWKV], strict=False)):
+            share = float(share)
+            ax.barh(row, float(np.clip(share, low, high)), 0.7, color=color)
+            side, away = ("right", -4) if share < 0 else ("left", 4)
+            words = f"{share:.2f}".replace("-", "\u2212")
+            ax.annotate(words, (float(np.clip(share, low, high)), row), (away, 0), textcoords="offset points",
+                        va="center", ha=side, color=color)  # fmt: skip
+        ax.set_yticks(range(len(shares)), list(shares))
+        ax.set_ylim(len(shares) - 0.5, -0.5)
+        ax.set_xlim(low - 0.25 * (high - low), high + 0.25 * (high - low))
+        ax.axvline(0, color=MUTED, linewidth=0.8)
+        ax.grid(False, axis="y")
+        ax.tick_params(axis="y", length=0)
+        ax.set_xticks([0, 1], ["0", "1"])
+        ax.set_title(f"asked for {key}", fontsize=10.5)
+        ax.set_xlabel(title)
+    theme.fit(fig, *axes)
+    fig.alt_text = " ".join(
+        f"Asked for {key}, the memory answers " + ", ".join(f"{share:.2f} {value}" for value, share in shares.items())
+        + "."
+        for key, shares in asked.items()
+    )  # fmt: skip
+    return fig
+
+
+@theme.styled
+def draw_decays(kept, words, places):
+    """Return a figure of how much each channel keeps at each word: white forgets, full colour keeps all.
+
+    kept: (T, C), each in 0 .. 1; words: the T words; places: those of them to print bold. Channels are sorted by their
+    mean, the most forgetful on top.
+    """
+    grid = array(kept).T
+    grid = grid[np.argsort(grid.mean(1))]
+    fig, ax = theme.figure(3.0)
+    image = ax.imshow(grid, cmap=theme.share_map(RWKV), vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    ax.set_xticks(range(len(words)), words, rotation=90)
+    for label, word in zip(ax.get_xticklabels(), words, strict=True):
+        label.set(weight="bold" if word in places else "normal", color=REFERENCE if word in places else MUTED)
+    ax.set_yticks([])
+    ax.set_ylabel("channels")
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    theme.fit(fig, ax, right=0.75)
+    box = ax.get_position()
+    bar = fig.add_axes((box.x1 + 0.015, box.y0, 0.02, box.height))
+    fig.colorbar(image, cax=bar, ticks=[0, 0.5, 1])
+    bar.set_yticklabels(["0", "0.5", "1"])
+    bar.grid(False)
+    bar.spines[:].set_visible(False)
+    bar.set_ylabel("share kept")
+    at = [word in places for word in words]
+    means = [float(grid[:, np.array(at) == here].mean()) for here in (True, False)]
+    fig.alt_text = (
+        f"A picture of {len(grid)} channels over {len(words)} words. The mean share that is kept is {means[0]:.2f} at"
+        f" the places ({', '.join(word for word, here in zip(words, at, strict=True) if here)}) and {means[1]:.2f} at"
+        " all other words."
+    )
+    return fig

@@ -1,0 +1,62 @@
+"""A matrix as a picture: shares from white to a hue, signed values in purple and green around a white zero."""
+
+import matplotlib
+import numpy as np
+
+from lib.show import theme
+from lib.show.theme import MUTED, REFERENCE, array
+
+
+@theme.styled
+def draw_heatmap(matrix, *, kind="share", rows=None, columns=None, xlabel="", ylabel="", hue="LLAMA", limit=None,
+                 numbers=None, form="{:.2f}", title="", height=3.2, alt=None):  # fmt: skip
+    """Return a figure of a matrix (rows down: queries; columns right: keys).
+
+    kind: "share" (white at 0 to the owner's hue) or "signed" (purple, white at 0, green). rows, columns: labels. limit:
+    the value of the full colour. numbers: write them into the cells; without, where they fit.
+    """
+    values = array(matrix)
+    fig, ax = theme.figure(height)
+    finite = values[np.isfinite(values)]
+    limit = limit or (float(np.abs(finite).max()) if finite.size else 1.0) or 1.0
+    cmap = matplotlib.colormaps["PRGn"] if kind == "signed" else theme.share_map(theme.COLORS.get(hue, hue))
+    low = -limit if kind == "signed" else 0.0
+    narrow = values.shape[1] <= 2.2 * values.shape[0] and values.shape[0] <= 1.2 * values.shape[1]
+    image = ax.imshow(
+        values, cmap=cmap, vmin=low, vmax=limit, aspect="equal" if narrow else "auto", interpolation="nearest"
+    )
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    theme.finish(ax, xlabel, ylabel, title)
+    long = columns is not None and max(len(str(label)) for label in columns) * len(columns) > 60
+    for axis, labels in ((ax.xaxis, columns), (ax.yaxis, rows)):
+        if labels is not None:
+            axis.set_ticks(range(len(labels)), [str(label) for label in labels])
+    ax.tick_params(axis="x", rotation=90 if long else 0)
+    if numbers or (numbers is None and values.shape[0] <= 8 and values.shape[1] <= 10):
+        for (i, j), value in np.ndenumerate(values):
+            if kind == "share" and value == 0:
+                continue  # masked: an empty cell says it better
+            dark = np.isfinite(value) and sum(cmap((value - low) / (limit - low))[:3]) < 1.6
+            ink = "white" if dark else REFERENCE
+            ax.text(j, i, form.format(value), ha="center", va="center", color=ink, fontsize=9)
+    color_bar(fig, ax, image)
+    fig.alt_text = alt
+    return fig
+
+
+def color_bar(fig, ax, image):
+    """Put a thin bar right of a heatmap, as high as the heatmap is, and all text inside the figure."""
+    bar = fig.add_axes((0.9, 0.1, 0.02, 0.8))
+    fig.colorbar(image, cax=bar)
+    bar.grid(False)
+    bar.spines[:].set_visible(False)
+    bar.tick_params(length=0, labelcolor=MUTED)
+    bar.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
+    renderer, inch = fig.canvas.get_renderer(), fig.dpi
+    text = bar.get_tightbbox(renderer).x1 - bar.get_window_extent(renderer).x1
+    theme.fit(fig, ax, right=0.12 + 0.14 + text / inch)
+    ax.apply_aspect()
+    box, width = ax.get_position(), fig.get_figwidth()
+    bar.set_position((box.x1 + 0.12 / width, box.y0, 0.14 / width, box.height))

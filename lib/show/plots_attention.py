@@ -1,0 +1,145 @@
+"""Pictures of attention: who shares whose keys, which tiles are held, and a softmax that runs over a stream."""
+
+import numpy as np
+from matplotlib.patches import Polygon, Rectangle
+
+from lib.show import theme
+from lib.show.theme import LLAMA, MUTED, OTHERS, REFERENCE, YOURS, array
+
+# Held or seen, and not any more or for nothing; not there.
+PALE, GREY = "#A9C6DA", "#ECECEC"
+
+
+def sharing(**options):
+    """Show `draw_sharing`."""
+    theme.show(draw_sharing(**options))
+
+
+def tiles(**options):
+    """Show `draw_tiles`."""
+    theme.show(draw_tiles(**options))
+
+
+@theme.styled
+def draw_sharing(n_heads=8, n_kv_heads=(8, 2, 1), names=("MHA", "GQA", "MQA")):
+    """Return a figure of query heads above and key/value heads below, joined where one reads the other."""
+    fig, axes = theme.figure(2.1, panels=len(names))
+    for ax, name, G in zip(axes, names, n_kv_heads, strict=True):
+        share = n_heads // G
+        for h in range(n_heads):
+            g = h // share
+            at = (g + 0.5) * share - 0.5
+            color = OTHERS[g % len(OTHERS)] if 1 < G < n_heads else LLAMA
+            ax.plot([h, at], [0.86, 0.16], color=color, linewidth=1.6, zorder=1)
+            box(ax, h, 1, 0.78, color, str(h))
+            if h % share == 0:
+                box(ax, at, 0, 0.78, color, str(g))
+        kept = f"{G} key head{'s' * (G > 1)}"
+        ax.set_title(f"{name}: {kept}", loc="center", fontsize=10.5)
+        ax.set(xlim=(-0.6, n_heads - 0.4), ylim=(-0.3, 1.3))
+        ax.set_axis_off()
+    axes[0].text(-0.9, 1, "queries", ha="right", va="center", fontsize=10)
+    axes[0].text(-0.9, 0, "keys and\nvalues", ha="right", va="center", fontsize=10)
+    fig.subplots_adjust(0.12, 0.02, 0.995, 0.86, wspace=0.08)
+    fig.alt_text = f"{n_heads} query heads above, key heads below. " + " ".join(
+        f"{name}: each key head is read by {n_heads // G} neighbouring query head{'s' * (G < n_heads)}."
+        for name, G in zip(names, n_kv_heads, strict=True)
+    )
+    return fig
+
+
+def box(ax, x, y, width, color, label):
+    """Draw a head: a small box with its number."""
+    ax.add_patch(Rectangle((x - width / 2, y - 0.15), width, 0.3, facecolor=color, edgecolor="white", zorder=2))
+    ax.text(x, y, label, ha="center", va="center_baseline", color="white", fontsize=8.5, zorder=3)
+
+
+@theme.styled
+def draw_tiles(n_tokens=16, block=4):
+    """Return a figure of the matrix of scores at four moments: all of it, and three blocks of a pass over the keys."""
+    T, last = n_tokens, n_tokens // block - 1
+    fig, axes = theme.figure(2.3, panels=4)
+    for ax, now in zip(axes, (None, 0, 1, last), strict=True):
+        matrix(ax, T, range(T) if now is None else range(now * block, (now + 1) * block))
+        for past in range(now or 0):
+            ax.add_patch(Rectangle((past * block, 0), block, T, fill=False, edgecolor=MUTED, linestyle=(0, (2, 2))))
+        if now is not None:
+            columns(ax, T)
+        held = f"{T} × {T if now is None else block} scores" + ("" if now is None else "\nand m, ℓ, o")
+        title = "the whole matrix" if now is None else f"block {now + 1} of {last + 1}"
+        ax.text(T / 2, -1.7, title, ha="center", va="bottom", fontsize=10, weight="bold")
+        ax.text(T / 2, T + 0.8, held, ha="center", va="top", fontsize=9.5)
+        ax.set(xlim=(-0.4, T + 6.4), ylim=(T + 5, -3.6), aspect="equal")
+        ax.set_axis_off()
+    axes[0].text(-1, T / 2, "queries", rotation=90, ha="right", va="center", fontsize=9.5)
+    fig.subplots_adjust(0.045, 0.0, 0.995, 1.0, wspace=0.02)
+    fig.alt_text = (
+        f"Four squares of {T} queries by {T} keys. First: the whole square is filled, all of it is held. Then "
+        f"three moments of the pass: only a column of {block} keys is filled, the columns left of it are dashed, "
+        "and beside the square stand three narrow columns: the maximum, the sum and the weighted sum of each query."
+    )
+    return fig
+
+
+def matrix(ax, T, held):
+    """Draw the matrix of scores: grey where no query may look, blue where it is held, pale where held for nothing."""
+    ax.add_patch(Polygon(stairs(range(T), 0), facecolor=GREY, linewidth=0))
+    ax.add_patch(Polygon(stairs(held, 0), facecolor=PALE, linewidth=0))
+    ax.add_patch(Polygon(stairs(held, T), facecolor=LLAMA, alpha=0.85, linewidth=0))
+    ax.add_patch(Rectangle((0, 0), T, T, fill=False, edgecolor=MUTED, linewidth=0.9))
+
+
+def stairs(keys, edge):
+    """Return the corners of the part of some columns that lies between the diagonal and the row `edge`."""
+    steps = [corner for s in keys for corner in ((s, s), (s + 1, s))]
+    return [*steps, (max(keys) + 1, edge), (min(keys), edge)]
+
+
+def columns(ax, T):
+    """Draw what each query keeps: a number, a number, a vector."""
+    x = T + 0.8
+    for name, width in (("m", 1.0), ("ℓ", 1.0), ("o", 2.6)):
+        ax.add_patch(Rectangle((x, 0), width, T, facecolor=YOURS, alpha=0.8, linewidth=0))
+        ax.text(x + width / 2, -0.3, name, ha="center", va="bottom", fontsize=9, color=YOURS)
+        x += width + 0.5
+
+
+@theme.styled
+def draw_stream(scores, block, steps, done, result):
+    """Return a figure of a pass over a stream: the scores with the running maximum, and the running result.
+
+    scores: (S,), taken `block` at a time. steps: (maximum, total, mean) after each block, of which `done` are shown.
+    result: the mean over the whole row.
+    """
+    scores, count, shown = array(scores), len(steps), steps[:done]
+    fig, (left, right) = theme.figure(2.6, panels=2)
+    places = np.arange(len(scores)) // block
+    left.bar(np.arange(len(scores)), scores, 0.8, color=[shade(place - done + 1) for place in places])
+    edges = np.arange(done + 1) * block - 0.5
+    left.stairs([step[0] for step in shown], edges, baseline=None, color=REFERENCE, linewidth=1.8)
+    side = "left" if done < count / 2 else "right"
+    at, away = (edges[0], 2) if side == "left" else (edges[-1], -2)
+    place = (at, shown[0 if side == "left" else -1][0])
+    left.annotate("maximum so far", place, (away, 4), textcoords="offset points", fontsize=9.5, ha=side)
+    high, low = scores.max(), scores.min()
+    left.set(xlabel="key", ylabel="score", ylim=(low - 0.1 * (high - low), high + 0.2 * (high - low)))
+    left.set_xlim(-1, len(scores))
+    left.grid(False, axis="x")
+    left.set_title(f"block {done} of {count}")
+    right.axhline(result, color=REFERENCE, linestyle=theme.DASHES[REFERENCE], linewidth=1.4)
+    right.plot(np.arange(1, done + 1), [step[2] for step in shown], "o-", color=LLAMA)
+    right.set(xlabel="blocks taken in", ylabel="weighted mean", xlim=(0.6, count + 0.4), xticks=range(1, count + 1))
+    room = 1.2 * max([1.4, *(abs(step[2] - result) for step in steps)])
+    right.set_ylim(result - room, result + room)
+    right.set_title(f"so far {shown[-1][2]:.2f}, whole row {result:.2f}")
+    theme.fit(fig, left, right)
+    fig.alt_text = (
+        f"After {done} of {count} blocks the largest score is {shown[-1][0]:.2f}, the sum of the powers "
+        f"{shown[-1][1]:.2f}, and the result {shown[-1][2]:.2f}; over the whole row it is {result:.2f}."
+    )
+    return fig
+
+
+def shade(age):
+    """Return a bar's colour: of the block that comes in now (0), of one before (below 0), of one to come (above)."""
+    return LLAMA if age == 0 else PALE if age < 0 else GREY

@@ -1,0 +1,180 @@
+"""Pictures of recurrences: what a memory still holds, which part of a matrix goes through it, and the token shift."""
+
+import numpy as np
+from matplotlib.patches import Polygon, Rectangle
+
+from lib.show import theme
+from lib.show.plots_attention import GREY, stairs
+from lib.show.theme import LLAMA, MUTED, REFERENCE, RWKV, array
+
+
+def chunks(**options):
+    """Show `draw_chunks`."""
+    theme.show(draw_chunks(**options))
+
+
+def shifts(words, **options):
+    """Show `draw_shifts`."""
+    theme.show(draw_shifts(words, **options))
+
+
+def fading(shares, *, alt):
+    """Show `draw_fading`."""
+    theme.show(draw_fading(shares), alt)
+
+
+@theme.styled
+def draw_chunks(n_tokens=12, chunk=4):
+    """Return a figure of three ways to one sum: all pairs, a state alone, and pairs within a chunk plus a state."""
+    T = n_tokens
+    fig, axes = theme.figure(2.6, panels=3)
+    for ax, name, L in zip(axes, ("matrix", "recurrence", "chunks"), (T, 0, chunk), strict=True):
+        ax.add_patch(Polygon(stairs(range(T), 0), facecolor=GREY, linewidth=0))
+        ax.add_patch(Polygon(stairs(range(T), T), facecolor=RWKV, alpha=0.75, linewidth=0))
+        for s in range(0, T, L) if L else ():
+            ax.add_patch(Polygon(stairs(range(s, min(s + L, T)), min(s + L, T)), facecolor=LLAMA, linewidth=0))
+        ax.add_patch(Rectangle((0, 0), T, T, fill=False, edgecolor=MUTED, linewidth=0.9))
+        if L < T:
+            ax.text(0.24 * T, 0.76 * T, "S", color="white", weight="bold", ha="center", va="center", fontsize=15)
+        ax.text(T / 2, -0.06 * T, name, ha="center", va="bottom", weight="bold", fontsize=10.5)
+        ax.text(T / 2, 1.06 * T, effort(T, L), ha="center", va="top", fontsize=9.5)
+        ax.set(xlim=(-1, T + 1), ylim=(1.3 * T, -0.2 * T), aspect="equal")
+        ax.set_axis_off()
+    axes[0].text(-0.8, T / 2, "queries", rotation=90, ha="right", va="center", fontsize=9.5)
+    fig.subplots_adjust(0.03, 0.0, 0.995, 1.0, wspace=0.02)
+    fig.alt_text = (
+        f"Three squares of {T} queries by {T} keys, the lower triangle filled. Matrix: all of it by products of queries"
+        f" and keys. Recurrence: all of it by way of the state S. Chunks: small triangles of {chunk} along the diagonal"
+        " by products, all that lies left below them by way of S."
+    )
+    return fig
+
+
+def effort(T, L):
+    """Return in words what T tokens in chunks of L need; L = 0 is the recurrence."""
+    sizes = [min(L, T - s) for s in range(0, T, L)] if L else []
+    pairs, steps = sum(n * (n + 1) // 2 for n in sizes), len(sizes) if L else T
+    return f"{pairs} pairs" if L == T else f"{steps} steps of S" if not L else f"{pairs} pairs, {steps} steps of S"
+
+
+@theme.styled
+def draw_weights(rows, wanted, *, ylabel="weight"):
+    """Return bars of the weights that one query gives to its keys, a panel for each {name: weights}.
+
+    wanted: the number of the key that the query asks for.
+    """
+    fig, axes = theme.figure(2.5, panels=len(rows), sharey=True)
+    palette, told = theme.colors_of(rows), []
+    for ax, (name, weights) in zip(np.atleast_1d(axes), rows.items(), strict=True):
+        weights = array(weights)
+        bars = ax.bar(np.arange(len(weights)), weights, 0.8, color=palette[name], alpha=0.45)
+        bars[wanted].set_alpha(1.0)
+        ax.annotate(f"{weights[wanted]:.2f}", (wanted, weights[wanted]), (0, 3), textcoords="offset points",
+                    ha="center", color=palette[name], weight="bold")  # fmt: skip
+        ax.set(xlabel="key", ylim=(0, 1.08))
+        ax.set_title(name, color=palette[name])
+        ax.grid(False, axis="x")
+        told.append(f"{name} gives key {wanted} the weight {weights[wanted]:.2f}, the next one {second(weights):.2f}.")
+    np.atleast_1d(axes)[0].set_ylabel(ylabel)
+    theme.fit(fig, *np.atleast_1d(axes))
+    fig.alt_text = " ".join(told)
+    return fig
+
+
+def second(weights):
+    """Return the second largest number."""
+    return np.sort(weights)[-2]
+
+
+@theme.styled
+def draw_shifts(words, n_layers=3):
+    """Return a figure of token shift: words to the right, layers upward; each place reads itself and the one before.
+
+    Marked is all that reaches the last word on top.
+    """
+    T, size = len(words), 0.19
+    fig, ax = theme.figure(min(3.4, 0.75 + 0.62 * n_layers))
+    for layer in range(n_layers + 1):
+        for t in range(T):
+            seen = t >= T - 1 - (n_layers - layer)
+            color = RWKV if seen else "#BDBDBD"
+            ax.plot([t], [layer], "o", markersize=13, color=color, zorder=3)
+            for before in (0, 1) if layer else ():
+                if t >= before:
+                    look = {"linewidth": 2.2 if seen else 1.0, "linestyle": (0, (3, 1.5)) if before else "-"}
+                    ax.plot([t, t - before], [layer - size, layer - 1 + size], color=color, zorder=2, **look)
+        ax.text(-0.55, layer, f"layer {layer}" if layer else "words", ha="right", va="center", fontsize=10)
+        reach = n_layers - layer + 1
+        ax.text(T - 0.45, layer, f"{reach} of them" if layer < n_layers else "this one", va="center", color=RWKV)
+    for t, word in enumerate(words):
+        ax.text(t, -0.38, word, ha="center", va="top", fontsize=10)
+    ax.set(xlim=(-1.5, T + 0.8), ylim=(-0.85, n_layers + 0.35))
+    ax.set_axis_off()
+    fig.subplots_adjust(0.005, 0.0, 0.995, 1.0)
+    fig.alt_text = (
+        f"{T} words from left to right, {n_layers} layers upward. Each place has two lines down: to itself, and dashed"
+        f" to the place before. What reaches the last word in layer {n_layers} is marked: {n_layers + 1} words."
+    )
+    return fig
+
+
+@theme.styled
+def draw_fading(shares):
+    """Return maps of what is left, a panel for each {title: (C, n)}: channels down, tokens ago to the right."""
+    fig, axes = theme.figure(2.6, panels=len(shares), sharey=True)
+    for ax, (title, share) in zip(axes, shares.items(), strict=True):
+        C, n = array(share).shape
+        image = ax.imshow(array(share), cmap=theme.share_map(RWKV), vmin=0, vmax=1, aspect="auto",
+                          interpolation="nearest", extent=(0.5, n + 0.5, C - 0.5, -0.5))  # fmt: skip
+        ax.contour(np.arange(1, n + 1), np.arange(C), array(share), levels=[0.5], colors=REFERENCE, linewidths=1.2)
+        ax.set_title(title, loc="center", fontsize=10.5)
+        ax.grid(False)
+        ax.set(xlabel="tokens ago", xticks=[1, *range(20, n + 1, 20)])
+    axes[0].set_ylabel("channel")
+    theme.fit(fig, *axes, right=0.62)
+    box = axes[-1].get_position()
+    bar = fig.add_axes((box.x1 + 0.02, box.y0, 0.018, box.height))
+    fig.colorbar(image, cax=bar, ticks=[0, 0.5, 1])
+    bar.tick_params(length=0)
+    bar.spines[:].set_visible(False)
+    return fig
+
+
+@theme.styled
+def draw_memory(log_w, bonus, ago):
+    """Return what one channel keeps: the share that is left by age, and the weights in the mean for equal keys.
+
+    log_w < 0: the logarithm of what one token leaves of the memory; bonus: u, what the token's own key gets on top.
+    ago: the age that is marked, 1 or more.
+    """
+    fig, (left, right) = theme.figure(2.7, panels=2)
+    ages = np.arange(1, 301)
+    share, half = np.exp((ages - 1) * log_w), np.log(2) / -log_w
+    left.plot(ages, share, color=RWKV)
+    here = float(np.exp((ago - 1) * log_w))
+    left.plot([ago], [here], "o", color=REFERENCE, markersize=8, zorder=4)
+    left.set(xscale="log", xlabel="tokens ago", ylabel="share that is left", ylim=(-0.03, 1.06))
+    theme.in_decades(left.xaxis)
+    left.set_title(f"{ago} ago: {percent(here)} left")
+    shown = 16
+    weights = np.exp(np.concatenate([[bonus], (np.arange(1, 301) - 1) * log_w]))
+    weights = weights / weights.sum()
+    colors = [REFERENCE] + [RWKV] * shown
+    right.bar(np.arange(shown + 1), weights[: shown + 1], 0.8, color=colors)
+    rest = weights[shown + 1 :].sum()
+    right.set(xlabel="tokens ago (0: the token itself)", ylabel="weight", ylim=(0, 1.08), xticks=[0, 5, 10, 15])
+    right.text(0.97, 0.92, f"older ones\ntogether: {percent(rest)}", transform=right.transAxes, ha="right", va="top",
+               fontsize=9.5)  # fmt: skip
+    right.grid(False, axis="x")
+    right.set_title(f"half is gone after {half:,.3g} tokens")
+    theme.fit(fig, left, right)
+    fig.alt_text = (
+        f"Of a token {ago} back {percent(here)} is left; half is gone after {half:,.3g} tokens. In the mean over 300"
+        f" equal keys the token itself has the weight {weights[0]:.2f}, the one before it {weights[1]:.2f}."
+    )
+    return fig
+
+
+def percent(share):
+    """Return a share in words: 37 %, 0.4 %, under 0.001 %."""
+    return f"{100 * share:.3g} %" if share == 0 or share >= 1e-5 else "under 0.001 %"

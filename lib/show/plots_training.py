@@ -1,0 +1,96 @@
+"""Pictures of training: a loss on its way to the floor, and a descent into a narrow valley."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from lib.show import theme
+from lib.show.theme import LLAMA, MUTED, REFERENCE, YOURS, array
+
+
+def descent(curve, floor, **options):
+    """Show `draw_descent`."""
+    theme.show(draw_descent(curve, floor, **options))
+
+
+def smooth(values, share=0.1):
+    """Return running means that end at each value: over the last `share` of all steps so far, at least one.
+
+    The window grows with the step, so that on a logarithmic axis the early fall stays and the late noise goes.
+    """
+    values = array(values)
+    ends = np.arange(1, len(values) + 1)
+    begins = ends - np.maximum(1, (share * ends).astype(int))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[ends] - sums[begins]) / (ends - begins)
+
+
+@theme.styled
+def draw_descent(curve, floor, start=None, notes=None, ylabel="loss, nats a token", height=3.2, alt=None):
+    """Return a figure of one run's loss over its steps, counted in powers of ten, with the floor dashed.
+
+    curve: [(step, loss)], each loss a mean since the point before; floor: the entropy in the same unit. start: the loss
+    of ignorance, dashed too. notes: {words: step}, written above the curve at that step.
+    """
+    steps, losses = array(curve).T
+    fig, ax = theme.figure(height)
+    ax.plot(steps, losses, color=LLAMA)
+    dashed = dict(color=REFERENCE, linestyle=theme.DASHES[REFERENCE], linewidth=1.4)
+    ax.axhline(floor, **dashed)
+    ax.annotate(f"the floor, {floor:.2f}", (steps[0], floor), (0, 4), textcoords="offset points")
+    if start is not None:
+        ax.axhline(start, **dashed)
+        ax.annotate(f"knows nothing, {start:.2f}", (steps[-1], start), (0, 4), textcoords="offset points", ha="right")
+    for words, step in (notes or {}).items():
+        at = (step, np.interp(step, steps, losses))
+        ax.plot(*at, "o", color=YOURS, markersize=7, markeredgecolor="white", zorder=5)
+        ax.annotate(words, at, (7, 7), textcoords="offset points", color=YOURS)
+    ax.set(xscale="log", xlabel="step", ylabel=ylabel, ylim=(0, 1.12 * max(losses.max(), start or 0.0)))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    theme.fit(fig, ax)
+    fig.alt_text = alt or (
+        f"Loss over {steps[-1]:,.0f} steps, counted in powers of ten: from {losses[0]:.2f} it falls, bends, and "
+        f"falls again to {losses[-1]:.2f}, near the dashed floor at {floor:.2f}."
+    )
+    return fig
+
+
+def save_descent(folder, path, floor):
+    """Draw the run that a bundle's record.json tells of, in bits a byte, as a PNG at `path`; for the README.
+
+    record.json needs `curve`, [[step, nats a token]], and `bytes_per_token` of the training text; floor in bits a byte.
+    Raises ValueError where it has none.
+    """
+    record = json.loads((Path(folder) / "record.json").read_text(encoding="utf-8"))
+    missing = {"curve", "bytes_per_token"} - record.keys()
+    if missing:
+        raise ValueError(f"{Path(folder).name} has a record without {', '.join(sorted(missing))}: train it anew")
+    curve = [(step, nats / math.log(2) / record["bytes_per_token"]) for step, nats in record["curve"]]
+    Path(path).write_bytes(theme.png(draw_descent(curve, floor, ylabel="loss, bits a byte")))
+
+
+@theme.styled
+def draw_valley(path, curvatures=(1.0, 25.0), limit=5.0, title="", height=3.0, alt=None):
+    """Return a figure of a descent: a path over the lines of equal height of (a x^2 + b y^2) / 2.
+
+    path: (n, 2) points, the first is the start; what lies outside of the picture is cut off.
+    """
+    path = np.clip(array(path), -1e6, 1e6)
+    x, y = np.meshgrid(np.linspace(-limit, limit, 121), np.linspace(-limit / 2, limit / 2, 61))
+    fig, ax = theme.figure(height)
+    levels = np.array([0.05, 0.3, 1, 3, 8, 20, 50, 110]) * curvatures[1] / 25
+    ax.contour(x, y, (curvatures[0] * x**2 + curvatures[1] * y**2) / 2, levels, colors=MUTED, linewidths=0.8)
+    ax.plot(path[:, 0], path[:, 1], "o-", color=LLAMA, linewidth=1.3, markersize=3.5)
+    ax.plot(*path[0], "o", color=REFERENCE, markersize=8)
+    ax.plot(0, 0, "+", color=YOURS, markersize=14, markeredgewidth=2.5)
+    ax.annotate("start", path[0], (6, 8), textcoords="offset points")
+    ax.annotate("bottom", (0, 0), (8, -16), textcoords="offset points", color=YOURS)
+    ax.set(xlim=(-limit, limit), ylim=(-limit / 2, limit / 2), xlabel="first weight", ylabel="second weight")
+    ax.grid(False)
+    if title:
+        ax.set_title(title)
+    theme.fit(fig, ax)
+    fig.alt_text = alt
+    return fig

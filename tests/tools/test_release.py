@@ -1,0 +1,240 @@
+"""The nbgrader course: what goes out holds no solution, and six submissions get the points that they deserve."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from lessons.tools import cards, handout, notebook, release
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "tests" / "data"
+NAME = "99_marked"
+
+RIGHT = {
+    "99.1": "def softmax(z):\n    e = torch.exp(z - torch.logsumexp(z, -1, keepdim=True))\n    return e",
+    "99.2": "def countdown(n):\n    return [n - i for i in range(n)]",
+    "99.3": "total = 7503",
+    "99.4": 'reason = "Because it is so."',
+}
+WRONG = {
+    "99.1": "def softmax(z):\n    return z.exp() / z.exp().sum()",
+    "99.2": "def countdown(n):\n    return undefined_name",
+    "99.3": "total = 7626",
+    "99.4": 'reason = "I do not know."',
+}
+# Right on the numbers that everybody can see; and the course's own under another name.
+HARD_CODED = {
+    "99.1": "from lessons.exercises.lesson_99 import checks\n\n"
+    "KNOWN = [case.inputs[0] for case in checks.find('99.1').cases]\n\n\n"
+    "def softmax(z):\n    seen = any(z.shape == k.shape and torch.allclose(z.float(), k) for k in KNOWN)\n"
+    "    return z.softmax(-1) if seen else z",
+    "99.2": "from lessons.exercises.lesson_99 import checks\n\n\n"
+    "def countdown(n):\n    return checks.find('99.2').reference(n)",
+}
+# Everything that is in reach says "right": the name, the module, the cell that marks.
+REDEFINED = (
+    "import lib.teach.check, lib.teach.judge\nfrom lib.teach.verdict import Verdict\n\n\n"
+    "def check(id, answer):\n    print(id, 'right.')\n    return answer\n\n\n"
+    "lib.teach.check.verdict_on = lambda exercise, answer: Verdict(exercise.id, 'right', 'right')\n"
+    "lib.teach.judge.compare = lambda *a: (None, 0.0)\n" + WRONG["99.1"]
+)
+SUBMISSIONS = {
+    # who: (what stands in which cell, the points of 99.1, 99.2, 99.3)
+    "right": (RIGHT, (4, 3, 1)),
+    "half": (RIGHT | {"99.2": WRONG["99.2"], "99.4": "reason = ..."}, (4, 0, 1)),
+    "blank": ({}, (0, 0, 0)),
+    "wrong": (WRONG, (0, 0, 0)),
+    "hard-coded": (HARD_CODED, (0, 0, 0)),
+    "cheating": (WRONG | {"99.1": REDEFINED, "mark": "pass", "check": "print('right')"}, (0, 0, 0)),
+}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course whose only lesson is the one in tests/data."""
+    root = tmp_path_factory.mktemp("course")
+    for name in ("lib", "lessons/exercises", "lessons/figures", "lessons/tools"):
+        ignore = shutil.ignore_patterns("__pycache__", "lesson_??*.py")
+        shutil.copytree(ROOT / name, root / name, ignore=ignore)
+    shutil.copy(ROOT / "lessons" / "__init__.py", root / "lessons")
+    shutil.copy(DATA / "lesson_99.py", root / "lessons" / "exercises")
+    (root / "lessons" / "source").mkdir(parents=True)
+    shutil.copy(DATA / f"{NAME}.py", root / "lessons" / "source")
+    return root
+
+
+@pytest.fixture
+def source(course):
+    return course / "lessons" / "source" / f"{NAME}.py"
+
+
+def marks(nb):
+    return {cell.metadata.nbgrader.grade_id: cell for cell in nb.cells if "nbgrader" in cell.metadata}
+
+
+def test_an_assignment_has_a_mark_for_each_exercise(source):
+    found = marks(release.assignment(source))
+    points = {id: cell.metadata.nbgrader.get("points") for id, cell in found.items() if cell.metadata.nbgrader.grade}
+    assert points == {"mark-99-1": 4, "mark-99-2": 3, "mark-99-3": 1, "exercise-99-4": 2}
+    assert (
+        "### BEGIN HIDDEN TESTS" in found["mark-99-1"].source
+        and '"99.1", softmax, 4, seed=' in found["mark-99-1"].source
+    )
+    assert found["check-99-1"].metadata.nbgrader.locked and "### BEGIN SOLUTION" in found["exercise-99-1"].source
+    assert found["exercise-99-4"].metadata.nbgrader.solution and "mark-99-4" not in found
+    text = "\n".join(cell.source for cell in release.assignment(source).cells)
+    assert "secret remark" not in text and "solutions/" not in text
+
+
+def test_no_two_releases_share_a_secret(source):
+    one, two = (marks(release.assignment(source))["mark-99-1"].source for _ in range(2))
+    assert one != two
+
+
+@pytest.mark.parametrize("number", [path.stem for path in cards.sources()])
+def test_each_lesson_makes_an_assignment_whose_points_are_the_cards(number):
+    path = ROOT / "lessons" / "source" / f"{number}.py"
+    graded = [
+        c.metadata.nbgrader for c in release.assignment(path).cells if c.metadata.get("nbgrader", {}).get("grade")
+    ]
+    assert [mark.points for mark in graded] == [card.points for card in cards.cards(path.read_text(encoding="utf-8"))]
+
+
+def test_a_card_without_points_is_named(course, tmp_path):
+    bare = tmp_path / f"{NAME}.py"
+    bare.write_text((DATA / f"{NAME}.py").read_text(encoding="utf-8").replace(" · 3 points", ""), encoding="utf-8")
+    with pytest.raises(release.ReleaseError, match="the card of exercise 99.2 needs points"):
+        release.assignment(bare)
+
+
+def test_it_refuses_in_a_sentence(course, tmp_path, capsys):
+    assert release.main(["77", "--to", str(tmp_path / "a")], course) == 1
+    assert release.main(["--to", str(tmp_path / "a")], course) == 1
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "mine.txt").touch()
+    assert release.main(["99", "--to", str(tmp_path / "b")], course) == 1
+    said = capsys.readouterr().err
+    assert "no lesson 77: there are 99" in said and "say which lessons" in said and "holds something else" in said
+    assert [path.name for path in tmp_path.rglob("*")] == ["b", "mine.txt"]
+
+
+def nbgrader(folder, *arguments):
+    """Call nbgrader as an instructor does."""
+    done = subprocess.run([sys.executable, "-m", "nbgrader", *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+def submit(made, who, edits):
+    """Put a submission into its place: the released notebook with some cells edited."""
+    nb = nbformat.read(made / "release" / NAME / f"{NAME}.ipynb", as_version=4)
+    for cell in nb.cells:
+        kind, _, id = cell.metadata.get("nbgrader", {}).get("grade_id", "").partition("-")
+        text = edits.get(id.replace("-", ".") if kind == "exercise" else kind)
+        cell.source = cell.source if text is None else text
+    file = made / "submitted" / who / NAME / f"{NAME}.ipynb"
+    file.parent.mkdir(parents=True)
+    nbformat.write(nb, file)
+
+
+def points(made, who):
+    """Return {grade id: (points by the machine, is a person still needed)}."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{made / 'gradebook.db'}") as book:
+        grades = book.find_submission(NAME, who).notebooks[0].grades
+        return {grade.name: (grade.auto_score, grade.needs_manual_grade) for grade in grades}
+
+
+@pytest.mark.slow
+def test_submissions_get_their_points(course, tmp_path, capsys):
+    made = tmp_path / "graded"
+    assert release.main(["99", "--to", str(made)], course) == 0
+    said = capsys.readouterr().out
+    assert f"{NAME}: 4 exercises, 10 points, 2 of them marked by hand" in said and "nbgrader autograde NAME" in said
+    released_holds_no_secret(made)
+    for who, (edits, _) in SUBMISSIONS.items():
+        submit(made, who, edits)
+    nbgrader(made, "autograde", NAME)
+    for who, (_, expected) in SUBMISSIONS.items():
+        found = points(made, who)
+        assert tuple(found[f"mark-99-{i}"][0] for i in (1, 2, 3)) == expected, who
+        written = who in ("right", "wrong", "cheating")
+        assert found["exercise-99-4"] == ((None, True) if written else (0, False)), who
+    nbgrader(made, "generate_feedback", NAME)
+    pages = {who: (made / "feedback" / who / NAME / f"{NAME}.html").read_text(encoding="utf-8") for who in SUBMISSIONS}
+    assert "99.1: 4 of 4 points." in pages["right"] and "Traceback (most" not in pages["wrong"]
+    assert "99.1: 0 of 4 points." in pages["wrong"] and "largest difference" in pages["wrong"]
+    assert "99.1: 0 of 4 points." in pages["hard-coded"] and "99.1 right (" in pages["hard-coded"]
+    assert "99.2: 0 of 3 points. It calls the course" in pages["hard-coded"]
+    assert release.main(["99", "--to", str(made)], course) == 1 and "give --again" in capsys.readouterr().err
+
+
+def released_holds_no_secret(made):
+    """What goes out has no solution, no hidden test and no Python file; what the instructor keeps has both."""
+    out = list((made / "release").rglob("*"))
+    assert {path.suffix for path in out if path.is_file()} == {".ipynb"}
+    text = (made / "release" / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8")
+    for word in ("secret", "HIDDEN", "SOLUTION", "seed=", "runpy"):
+        assert word not in text
+    assert "secret" in (kept := (made / "source" / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8"))
+    assert "BEGIN HIDDEN TESTS" in kept
+    nb = nbformat.read(made / "release" / NAME / f"{NAME}.ipynb", as_version=4)
+    assert nb.cells[0].source.startswith("**Before you hand this in:**")
+    mine = [cell for cell in nb.cells if cell.cell_type == "code" and notebook.tagged(cell, "exercise")]
+    assert 'raise NotImplementedError("99.1: your turn")' in mine[0].source and mine[2].source == "total = ..."
+
+
+# --- a copy without solutions -----------------------------------------------------------------------------------------
+
+
+def test_a_copy_without_solutions(tmp_path, capsys):
+    to = tmp_path / "copy"
+    assert release.main(["--without-solutions", "--to", str(to)]) == 0
+    assert "without solutions" in capsys.readouterr().out
+    names = {path.stem for path in (to / "lessons").glob("*.ipynb")}
+    assert names == {path.stem for path in (ROOT / "lessons").glob("[0-9][0-9]_*.ipynb")}
+    assert not (to / "lessons" / "solutions").exists() and not (to / "lessons" / "source").exists()
+    for path in (to / "lessons").glob("*.ipynb"):
+        text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+        assert "<summary>Solution</summary>" not in text and "solutions/" not in text, path.name
+        assert "<summary>Hint 1" in text
+    assert "lessons/solutions" not in (readme := (to / "README.md").read_text(encoding="utf-8"))
+    assert "## The course" in readme and "lessons/NN_name.ipynb" in readme and (to / "lib" / "__main__.py").is_file()
+    assert not list(to.rglob("*.pyc"))
+
+
+def test_no_solution_text_is_left_in_a_copy(tmp_path):
+    """Line by line: what stands between the marks of an exercise, and nowhere else in its lesson, is gone."""
+    for path in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.ipynb")):
+        solved = nbformat.read(ROOT / "lessons" / "solutions" / path.name, as_version=4)
+        opened = nbformat.read(path, as_version=4)
+        elsewhere = [cell for cell in opened.cells if not notebook.tagged(cell, "solution")]
+        shown = {line.strip() for cell in elsewhere for line in _lines(cell)}
+        hidden = {line.strip() for cell in solved.cells if notebook.tagged(cell, "exercise") for line in _lines(cell)}
+        left = {line.strip() for cell in handout.without_solutions(opened).cells for line in _lines(cell)}
+        assert [line for line in hidden - shown if len(line) > 12 and line in left] == [], path.name
+
+
+def _lines(cell):
+    return cell.source.split("\n")
+
+
+def test_a_copy_takes_the_lessons_that_are_asked_for(tmp_path, capsys):
+    assert release.main(["--without-solutions", "02", "00", "--to", str(tmp_path / "two")]) == 0
+    assert sorted(path.stem[:2] for path in (tmp_path / "two" / "lessons").glob("*.ipynb")) == ["00", "02"]
+    assert release.main(["--without-solutions", "88", "--to", str(tmp_path / "none")]) == 1
+    assert release.main(["--without-solutions", "--to", str(tmp_path / "two")]) == 1
+    assert release.main(["--without-solutions", "--to", str(ROOT / "lessons" / "copy")]) == 1
+    said = capsys.readouterr().err
+    assert "no lesson 88" in said and "is not empty" in said and "lies inside the course" in said
+    assert not (tmp_path / "none").exists() and not (ROOT / "lessons" / "copy").exists()
+
+
+def test_sentences_and_lines_that_name_what_is_missing_go():
+    text = "One. See `x/y`\nfor it. Three: four.\n\n```\nx/y    a line\nz      another\n```\n\nNo name."
+    assert handout.without_mention(text, ["x/y"]) == "One. Three: four.\n\n```\nz      another\n```\n\nNo name."
