@@ -148,7 +148,9 @@ def test(place, arguments, run):
         "python3 -m lib test",
         description="Lint, all tests, and all notebooks by nbval. Other options and paths go to pytest.",
     )
-    parser.add_argument("--quick", action="store_true", help="no slow tests; notebook 00 and those that changed")
+    how_much = parser.add_mutually_exclusive_group()
+    how_much.add_argument("--quick", action="store_true", help="no slow tests; notebook 00 and those that changed")
+    how_much.add_argument("--all", action="store_true", help="the nightly tests too: every lesson live in the browser")
     options, others = parser.parse_known_args(arguments)
     place.prepare()
     print("Lint", flush=True)
@@ -156,8 +158,8 @@ def test(place, arguments, run):
     command = [place.python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120"]
     if not any(other.startswith("-n") for other in others):
         command += ["-n", "2", "--dist", "loadfile"]  # whole files, since the cells of a notebook need each other
-    if options.quick:
-        command += ["-m", "not slow"]
+    if not options.all:
+        command += ["-m", "not slow and not nightly" if options.quick else "not nightly"]
     if not any((place.root / other.split("::")[0]).exists() for other in others):
         command += ["tests"] + (quick_notebooks(place.root) if options.quick else ["lessons"])
     code = run(command + others, place.root, share_of_cores(2))

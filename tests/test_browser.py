@@ -1,7 +1,8 @@
-"""Each lesson in JupyterLab, in a real browser: it runs, shows its formulas, moves, opens its folds, and takes answers.
+"""Each lesson in JupyterLab, in a real browser: formulas, pictures, folds; and live, that it moves and takes answers.
 
-One server and one browser for all of it. `--screenshots DIR` leaves pictures of every figure and widget there, as they
-look in the page, and how long each widget took to answer: times are told, and decide nothing.
+One server and one browser for all of it. Lessons whose widgets differ in kind run live; the others are looked at as
+they are committed, and run live in `python3 -m lib test --all`. `--screenshots DIR` leaves pictures of every figure and
+widget there, as they look in the page, and how long each widget took to answer: times are told, and decide nothing.
 """
 
 import io
@@ -20,6 +21,8 @@ LESSONS = lab.ROOT / "lessons"
 NAMES = [file.stem for file in sorted(LESSONS.glob("*.ipynb"))]
 # Short ones; `--quick` opens these alone.
 QUICK = ("02", "04", "06")
+# One of each kind: a learner's first, sliders, buttons, numbers on a slider, two widgets, stories.
+LIVE = (*QUICK, "00", "09", "13")
 FIRST = [name for name in NAMES if name.startswith("02")]
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -39,7 +42,8 @@ def page(chromium):
 
 
 def param(name):
-    return pytest.param(name, id=name, marks=[] if name[:2] in QUICK else [pytest.mark.slow])
+    marks = [] if name[:2] in QUICK else [pytest.mark.slow] if name[:2] in LIVE else [pytest.mark.nightly]
+    return pytest.param(name, id=name, marks=marks)
 
 
 @pytest.fixture(scope="module", params=[param(name) for name in NAMES])
@@ -55,6 +59,16 @@ def lesson(request, server, page):
     lesson.close()
 
 
+@pytest.fixture(scope="module", params=[name for name in NAMES if name[:2] not in LIVE])
+def page_of(request, server, page):
+    """A lesson as it is committed, open, with nothing run."""
+    server.end_kernels()
+    lesson = lab.Lesson(server, page, request.param)
+    lesson.name, lesson.cells_of = request.param, nbformat.read(LESSONS / f"{request.param}.ipynb", 4).cells
+    yield lesson
+    lesson.close()
+
+
 @pytest.fixture
 def pictures(request):
     """The folder for screenshots, or None."""
@@ -64,7 +78,7 @@ def pictures(request):
     return folder
 
 
-def test_all_cells_ran_and_what_they_show_is_there(lesson, pictures, capsys):
+def all_pictures_are_there(lesson, pictures):
     assert lesson.cells.count() == len(lesson.cells_of)
     broken = lesson.cells.locator("img").evaluate_all("all => all.filter(i => !i.naturalWidth).map(i => i.alt)")
     assert not broken
@@ -74,11 +88,27 @@ def test_all_cells_ran_and_what_they_show_is_there(lesson, pictures, capsys):
         assert figures.count() == wanted, f"cell {index}: {figures.count()} pictures for {wanted}"
         for k in range(wanted if pictures else 0):
             figures.nth(k).screenshot(path=pictures / f"{lesson.name[:2]}_cell{index:02}_{k}.png")
+
+
+def test_all_cells_ran_and_what_they_show_is_there(lesson, pictures, capsys):
+    all_pictures_are_there(lesson, pictures)
     with capsys.disabled():
         print(f" [{lesson.name}: open and run in {lesson.seconds:.0f} s]", end="")
 
 
+@pytest.mark.slow
+def test_a_committed_notebook_shows_its_pictures_formulas_and_folds(page_of, pictures):
+    all_pictures_are_there(page_of, pictures)
+    all_formulas_are_rendered(page_of)
+    all_folds_open_and_close(page_of)
+    assert not page_of.problems()
+
+
 def test_formulas_are_rendered(lesson):
+    all_formulas_are_rendered(lesson)
+
+
+def all_formulas_are_rendered(lesson):
     wanted = {i: lab.formulas(c.source) for i, c in enumerate(lesson.cells_of) if c.cell_type == "markdown"}
     count = "cells => cells.map(cell => cell.querySelectorAll('mjx-container').length)"
     end = time.monotonic() + 30
@@ -132,6 +162,10 @@ def test_a_guess_is_taken_by_mouse_and_by_key(lesson):
 
 
 def test_folds_open_and_close(lesson):
+    all_folds_open_and_close(lesson)
+
+
+def all_folds_open_and_close(lesson):
     folds = lesson.cells.locator("details")
     assert folds.count() == sum(c.source.count("<details>") for c in lesson.cells_of if c.cell_type == "markdown") > 0
     for i in range(folds.count()):

@@ -346,7 +346,7 @@ def test_quick_leaves_out_what_is_slow_and_takes_the_notebooks_that_changed(mach
         (tmp_path / f"lessons/{name}.ipynb").write_text("{}", encoding="utf-8")
     run = Recorder()
     commands.test(machine.place, ["--quick"], run)
-    assert run.commands[1][-4:] == ["-m", "not slow", "tests", "lessons/00_start_here.ipynb"]
+    assert run.commands[1][-4:] == ["-m", "not slow and not nightly", "tests", "lessons/00_start_here.ipynb"]
     git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
     for words in (["init", "-q"], ["add", "lessons"], ["commit", "-q", "-m", "lessons"]):
         subprocess.run([*git, *words], cwd=tmp_path, check=True)

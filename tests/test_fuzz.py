@@ -27,7 +27,7 @@ def test_three_thousand_bad_inputs(root):
     fuzzed(root, 3_000)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform == "win32", reason="the fuzzer's alarm clock is POSIX")
 def test_a_hundred_thousand_bad_inputs(root):
     seen = fuzzed(root, 100_000)

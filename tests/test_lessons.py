@@ -7,6 +7,7 @@ import ast
 import importlib
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import jupytext
@@ -26,8 +27,21 @@ TOUR = "00"  # shows what is coming: shorter, and nothing to build
 each_lesson = pytest.mark.parametrize("source", SOURCES, ids=lambda file: file.stem)
 
 
+@cache
+def forms(source):
+    """Return what the source builds, (stub, solved); nothing changes them."""
+    return notebook.forms(source)
+
+
+@cache
+def cells_of(source):
+    """Return the cells of a source; nothing changes them."""
+    return jupytext.read(source, fmt="py:percent").cells
+
+
+@cache
 def read(source):
-    """Return the committed notebooks, (stub, solved)."""
+    """Return the committed notebooks, (stub, solved); nothing changes them."""
     files = build.places(source)
     absent = [str(file.relative_to(LESSONS)) for file in files if not file.is_file()]
     assert not absent, f"{absent} are not there: run python3 -m lib build {source.stem[:2]}"
@@ -49,7 +63,7 @@ def built():
     """Return (source, index of the cell, lib's path) for each `builds:` tag."""
     found = []
     for source in SOURCES:
-        for index, cell in enumerate(jupytext.read(source, fmt="py:percent").cells):
+        for index, cell in enumerate(cells_of(source)):
             found += [(source, index, path) for path in notebook.tagged(cell, "builds")]
     return found
 
@@ -65,7 +79,7 @@ def test_every_source_is_a_lesson_and_every_notebook_has_a_source():
 
 @each_lesson
 def test_the_notebooks_are_what_the_source_builds(source):
-    for committed, made, file in zip(read(source), notebook.forms(source), build.places(source), strict=True):
+    for committed, made, file in zip(read(source), forms(source), build.places(source), strict=True):
         do = f"run python3 -m lib build {source.stem[:2]} (what was typed into {file.name} is lost then)"
         for here, there in zip(committed.cells, made.cells, strict=False):
             assert (here.id, here.source, here.metadata) == (there.id, there.source, there.metadata), do
@@ -80,7 +94,7 @@ def test_a_stub_differs_in_the_marked_blocks_alone_and_holds_no_solution(source)
     stub, solved = read(source)
     assert notebook.compare(stub, solved) == []
     hidden, shown = Counter(), Counter()
-    for cell in jupytext.read(source, fmt="py:percent").cells:
+    for cell in cells_of(source):
         lines = [line.strip() for line in cell.source.split("\n")] if cell.cell_type == "code" else []
         inside = {i for first, last in notebook.blocks(cell.source) for i in range(first + 1, last)}
         hidden.update(line for i, line in enumerate(lines) if i in inside)
@@ -91,7 +105,7 @@ def test_a_stub_differs_in_the_marked_blocks_alone_and_holds_no_solution(source)
 
 @each_lesson
 def test_the_cells_are_few_and_short_and_plain_python(source):
-    code = code_cells(notebook.forms(source)[1])
+    code = code_cells(forms(source)[1])
     assert (5 if source.stem.startswith(TOUR) else 15) <= len(code) <= 40
     for index, cell in enumerate(code):
         assert len(cell.source.split("\n")) <= 25, f"code cell {index} is over 25 lines"
@@ -102,7 +116,7 @@ def test_the_cells_are_few_and_short_and_plain_python(source):
 
 @each_lesson
 def test_each_exercise_has_card_hints_check_and_solution(source):
-    cells = notebook.forms(source)[0].cells
+    cells = forms(source)[0].cells
     names = [name for cell in cells for name in notebook.tagged(cell, "exercise")]
     assert (0 if source.stem.startswith(TOUR) else 2) <= len(names) <= 5
     last = 0
@@ -158,7 +172,7 @@ def definitions(source, last):
     Nothing else runs: what a lesson builds must not lean on a result that another cell computed.
     """
     names = {"__name__": source.stem}
-    for cell in jupytext.read(source, fmt="py:percent").cells[: last + 1]:
+    for cell in cells_of(source)[: last + 1]:
         if cell.cell_type == "code":
             kept = [node for node in ast.parse(notebook.solved(cell.source)).body if _defines(node)]
             exec(compile(ast.Module(kept, []), source.name, "exec"), names)

@@ -17,6 +17,7 @@ from lib.teach.check import verdict_on
 from lib.teach.judge import all_cases, remembered
 from lib.teach.observe import floating
 from tests.exercises import bank
+from tests.exercises.eight import EIGHT, mostly_at_night
 from tests.exercises.rights import rights
 
 FOUND = {found.id: found for found in exercises()}
@@ -99,7 +100,12 @@ def changed(reference, after):
     return type("Mine", (reference,), {"forward": lambda self, *a, **k: after(reference.forward(self, *a, **k), a)})
 
 
-@pytest.mark.parametrize("id", CODE)
+def test_the_eight_are_of_all_kinds():
+    assert set(EIGHT) <= set(CODE) and {inspect.isclass(FOUND[id].reference) for id in EIGHT} == {True, False}
+    assert {bool(FOUND[id].call) for id in EIGHT} == {bool(FOUND[id].time) for id in EIGHT} == {True, False}
+
+
+@pytest.mark.parametrize("id", mostly_at_night(CODE))
 def test_strange_results_are_refused_in_words(id):
     for name, function in STRANGE.items():
         verdict = verdict_on(FOUND[id], answer_with(FOUND[id].reference, function))
@@ -107,7 +113,7 @@ def test_strange_results_are_refused_in_words(id):
         assert len(verdict.text) < 900 and "Traceback" not in verdict.text, (name, verdict.text)
 
 
-@pytest.mark.parametrize("id", CODE)
+@pytest.mark.parametrize("id", mostly_at_night(CODE))
 def test_an_endless_loop_is_stopped(id):
     found = copy.copy(FOUND[id])
     assert found.limit <= 10
@@ -144,7 +150,7 @@ def plain(found):
     return not (found.call or all_cases(found)[0].call) and changed(found.reference, None) is not None
 
 
-@pytest.mark.parametrize("id", [id for id in CODE if plain(FOUND[id])])
+@pytest.mark.parametrize("id", mostly_at_night(id for id in CODE if plain(FOUND[id])))
 def test_right_numbers_in_another_form_are_refused(id):
     """What the answer does to its inputs and to the gradients counts, and so does the form of the result."""
     found = FOUND[id]
@@ -205,7 +211,7 @@ ODD_VALUES = {
 
 
 @pytest.mark.parametrize("name", ODD_VALUES)
-@pytest.mark.parametrize("id", VALUES)
+@pytest.mark.parametrize("id", [pytest.param(id, marks=[pytest.mark.nightly] * (i > 7)) for i, id in enumerate(VALUES)])
 def test_odd_values_are_refused_in_words(id, name, capsys):
     assert checks_of(id[:2]).check(id, ODD_VALUES[name]) is not ODD_VALUES[name]
     said = " ".join(capsys.readouterr().out.split())
