@@ -121,22 +121,22 @@ right("01.5")(lambda L, C, V, b: (24 * L * C * C + 2 * V * C) / b)
 def by_slices(symbols, pair, new):
     """Another way: look at two at a time, and remember whether the first was used."""
     joined, used = [], False
-    for one, other in zip(symbols, [*symbols[1:], None], strict=False):
+    for first, second in zip(symbols, [*symbols[1:], None], strict=False):
         if used:
             used = False
-        elif (one, other) == tuple(pair) and other is not None:
+        elif (first, second) == tuple(pair) and second is not None:
             joined.append(new)
             used = True
         else:
-            joined.append(one)
+            joined.append(first)
     return joined
 
 
 @right("01.2")
 def sweep(symbols, ranks):
     """Each merge once, in the order learned: the same result."""
-    for one, other in sorted(ranks, key=ranks.get):
-        symbols = join(symbols, (one, other), one + other)
+    for first, second in sorted(ranks, key=ranks.get):
+        symbols = join(symbols, (first, second), first + second)
     return symbols
 
 
