@@ -174,6 +174,9 @@ class Lesson:
     def run_cell(self, index, text=None):
         """Run the code cell at `index`, with `text` in place of what is there; return the text that it shows."""
         cell = self.cells.nth(index)
+        folded = cell.locator(".jp-InputPlaceholder")
+        if folded.count():
+            folded.click()
         editor = cell.locator(".cm-content")
         editor.scroll_into_view_if_needed()
         editor.click()

@@ -146,6 +146,19 @@ def test_solutions_pass_their_checks_and_stubs_are_not_attempted(source):
 
 
 @each_lesson
+def test_a_learners_notebook_answers_no_prediction(source):
+    """What the reveal says, and what the cells before it measured, stand in the solved notebook alone."""
+    stub, solved = read(source)
+    spoilers = [i for i, cell in enumerate(stub.cells) if notebook.SPOILER in notebook.tagged_words(cell)]
+    assert {i for i, cell in enumerate(stub.cells) if ".reveal(" in cell.source} <= set(spoilers)
+    assert [i for i in spoilers if stub.cells[i].outputs] == []
+    text = "\n".join(str(output) for cell in code_cells(stub) for output in cell.outputs)
+    told = [output for i in spoilers for output in solved.cells[i].outputs if "The answer to" in str(output)]
+    assert len(told) == sum(".reveal(" in cell.source for cell in code_cells(stub))
+    assert "The answer to" not in text and "You made no guess" not in text
+
+
+@each_lesson
 def test_outputs_hold_no_error_no_machine_and_no_picture_without_words(source):
     for where, output in outputs(source):
         assert output.output_type != "error" and output.get("name") != "stderr", where

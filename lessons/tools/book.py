@@ -68,7 +68,6 @@ article details { border-left: 3px solid var(--color-background-border); margin:
 article summary { cursor: pointer; color: var(--color-brand-primary); }
 @media print { div.cell, img { break-inside: avoid; } }
 """
-GUESS = " You made no guess; next time commit to one first, even a wild one."
 
 
 class BookError(RuntimeError):
@@ -129,9 +128,6 @@ def lesson(solved, stub):
         else:
             cell.source = opened.source
             cell.outputs = [output for output in cell.outputs if not is_hidden(output)]
-            for output in cell.outputs:
-                if "text" in output:
-                    output.text = output.text.replace(GUESS, "")
         kept.append(cell)
     solved.cells = kept
     return solved

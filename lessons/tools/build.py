@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from lib.environment import share_of_cores
-from lessons.tools.notebook import SourceError, fingerprint, forms, write_text
+from lessons.tools.notebook import SPOILER, SourceError, fingerprint, forms, tagged_words, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -172,9 +172,18 @@ def build_lesson(source, everything=False, timeout=120, workers=1):
     for file, form in jobs:
         file.parent.mkdir(parents=True, exist_ok=True)
         execute(form, file.parent, f"{source.stem} ({form.metadata.course.form})", timeout, workers)
+        if form.metadata.course.form == "stub":
+            hide_answers(form)
     for file, form in jobs:
         write(form, file)
     return [file for file, _ in jobs]
+
+
+def hide_answers(nb):
+    """Take the outputs away that answer what a learner is asked to predict first."""
+    for cell in nb.cells:
+        if cell.cell_type == "code" and SPOILER in tagged_words(cell):
+            cell.outputs = []
 
 
 def write(nb, file):

@@ -7,6 +7,8 @@ The notebooks that this file makes are not executed; `lessons.tools.build` does 
     check:04.1       the code cell right after it
     solution:04.1    a markdown cell, later on: gets the solution, folded; what the author wrote there stands below it
     builds:lib.x.y   on an exercise: the cell makes `y`, and it must agree with lib's
+    spoiler          its outputs give an answer away: the learner's notebook is committed without them. Cells between a
+                     `predict(` and its `.reveal(` get it by themselves
 """
 
 import ast
@@ -24,6 +26,8 @@ from lib.teach.address import address
 # Part of every notebook's fingerprint: raise it when the same source must give another notebook.
 VERSION = 1
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+# On a cell whose outputs answer a question that was asked before: a learner's notebook is committed without them.
+SPOILER, CHECKED = "spoiler", "nbval-check-output"
 SOLVED_LINK = "<small>[The solved form of this lesson](solutions/{name}.ipynb)</small>"
 STUB_LINK = "<small>This is the solved form. [The lesson with its exercises open](../{name}.ipynb)</small>"
 
@@ -54,6 +58,17 @@ def forms(path):
 def tagged(cell, kind):
     """Return what stands behind `kind:` in the cell's tags: "exercise:04.1" -> ["04.1"]."""
     return [tag.split(":", 1)[1] for tag in cell.metadata.get("tags", []) if tag.startswith(kind + ":")]
+
+
+def tagged_words(cell):
+    """Return all of a cell's tags."""
+    return list(cell.metadata.get("tags", []))
+
+
+def _tags_of_an_answer(tags, solve):
+    # In a learner's notebook nothing is there to compare with: the outputs are left out.
+    kept = [tag for tag in tags if tag not in (SPOILER, CHECKED)]
+    return kept + [SPOILER] + [CHECKED] * (solve and CHECKED in tags)
 
 
 def cell_ids(cells):
@@ -121,12 +136,45 @@ def fold(code, text):
     return "\n\n".join(part for part in parts if part)
 
 
+def answers(cells):
+    """Return the places of the code cells that answer a prediction: those after `predict(`, up to its `.reveal(`."""
+    found, asked = [], False
+    for index, cell in enumerate(cells):
+        if cell.cell_type == "code":
+            if asked:
+                found.append(index)
+            asked = asked and ".reveal(" not in cell.source or "= predict(" in cell.source
+    return found
+
+
+def is_furniture(code):
+    """Say whether a cell only imports, asks, reveals or draws: it is folded, so that what teaches stands out."""
+    try:
+        body = ast.parse(code).body
+    except SyntaxError:
+        return False
+    return bool(body) and all(isinstance(node, ast.Import | ast.ImportFrom) or _shows(node) for node in body)
+
+
+def _shows(node):
+    # A call of one of lib's pictures, a question or an answer, whether or not its result has a name.
+    call = node.value if isinstance(node, ast.Expr | ast.Assign) else None
+    if not isinstance(call, ast.Call):
+        return False
+    name = ast.unparse(call.func)
+    return name == "predict" or name.endswith(".reveal") or name.split(".")[0] in ("plots", "figures", "widgets")
+
+
 def _form(cells, ids, solutions, name, place, solve):
-    nb = nbformat.v4.new_notebook()
-    for cell, id in zip(cells, ids, strict=True):
+    nb, spoilers = nbformat.v4.new_notebook(), set(answers(cells))
+    for index, (cell, id) in enumerate(zip(cells, ids, strict=True)):
         new = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
         made = new(_text(cell, solutions, name, place, solve), id=id)
         made.metadata.update({key: cell.metadata[key] for key in ("tags", "jupyter") if key in cell.metadata})
+        if cell.cell_type == "code" and ("setup" in tagged_words(cell) or is_furniture(cell.source)):
+            made.metadata["jupyter"] = {**made.metadata.get("jupyter", {}), "source_hidden": True}
+        if index in spoilers or "spoiler" in tagged_words(cell):
+            made.metadata["tags"] = _tags_of_an_answer(tagged_words(cell), solve)
         nb.cells.append(made)
     title, *rest = nb.cells[0].source.split("\n")
     link = (STUB_LINK if solve else SOLVED_LINK).format(name=name)
@@ -176,9 +224,15 @@ def compare(stub_nb, solved_nb):
             same = _fits(ours, theirs, exercise[0])
         else:
             same = _without_link(_deeper(ours) if open_cell.cell_type == "markdown" else ours) == _without_link(theirs)
-        if not same or open_cell.metadata != full.metadata or open_cell.cell_type != full.cell_type:
+        if not same or _compared(open_cell) != _compared(full) or open_cell.cell_type != full.cell_type:
             wrong.append(f"cell {index} ({open_cell.id}) differs outside a marked block")
     return wrong
+
+
+def _compared(cell):
+    # Metadata, without the one tag that an answer has in the solved form alone.
+    left_out = {CHECKED} if SPOILER in tagged_words(cell) else set()
+    return {**cell.metadata, "tags": [tag for tag in tagged_words(cell) if tag not in left_out]}
 
 
 def _without_link(text):

@@ -17,8 +17,9 @@ def predict(id, question, choices):
     Predict 04.a: How does the score change?
       ( ) it grows
       ( ) it stays
+    >>> guess.choose("it grows")
     >>> guess.reveal("it stays")
-    It is "it stays". You made no guess; next time commit to one first, even a wild one.
+    You said "it grows", but it is "it stays".
     """
     guess = Guess(id, question, choices)
     if get_ipython() is None:
@@ -34,10 +35,10 @@ def predict(id, question, choices):
 
 
 class Guess:
-    """One question, its choices, and the choice made: None until a button is pressed."""
+    """One question, its choices, the choice made (None until a button is pressed), and the answer once it is known."""
 
     def __init__(self, id, question, choices):
-        self.id, self.question, self.choice = id, question, None
+        self.id, self.question, self.choice, self.answer, self.because = id, question, None, None, ""
         self.choices = [str(choice) for choice in choices]
         if len(set(self.choices)) != len(self.choices) or len(self.choices) < 2:
             raise ValueError(f"{id} has the choices {self.choices}: give at least two, all different")
@@ -48,21 +49,41 @@ class Guess:
         if choice is None:
             return
         self.choice = self._one_of_mine(choice)
-        if self.said is not None:
-            self.said.value = f"You say: {_inline(self.choice)}. Now run the next cells."
+        if self.answer is not None:  # the cells below have run already, by Run All
+            self._tell(_inline(self.verdict()), final=True)
+        else:
+            self._tell(f"You say: {_inline(self.choice)}. Now run the next cells.")
 
     def reveal(self, answer, because=""):
-        """Print the guess beside the answer, and the reason. Raises ValueError, where the answer is no choice."""
-        answer = self._one_of_mine(answer)
-        if self.choice is None:
-            verdict = f'It is "{answer}". You made no guess; next time commit to one first, even a wild one.'
-        elif self.choice == answer:
-            verdict = f'You said "{self.choice}", and it is "{answer}".'
+        """Say whether the guess was right, and why. Raises ValueError, where the answer is no choice.
+
+        Without a guess the answer stays in a fold: whoever ran all cells at once can still choose above.
+        """
+        self.answer, self.because = self._one_of_mine(answer), because
+        if self.choice is not None:
+            self._tell("", final=True)
+            print(self.verdict())
+        elif get_ipython() is None:
+            print(self.verdict())
         else:
-            verdict = f'You said "{self.choice}", but it is "{answer}".'
+            self._tell("The answer is here: choose, and see.")
+            fold = f"<details><summary>The answer to {self.id}</summary>{_inline(self.verdict())}</details>"
+            display({"text/html": fold, "text/plain": f"The answer to {self.id}: {self.verdict()}"}, raw=True)
+
+    def verdict(self):
+        """Return what there is to say about the guess, once the answer is known."""
+        if self.choice is None:
+            verdict = f'It is "{self.answer}".'
+        elif self.choice == self.answer:
+            verdict = f'Right: it is "{self.answer}".'
+        else:
+            verdict = f'You said "{self.choice}", but it is "{self.answer}".'
+        return f"{verdict} {self.because}".strip()
+
+    def _tell(self, words, final=False):
         if self.toggle is not None:
-            self.toggle.disabled = True
-        print(f"{verdict} {because}".strip())
+            self.said.value = words or self.said.value
+            self.toggle.disabled = final
 
     def text(self):
         """Return the question and its choices as plain text."""

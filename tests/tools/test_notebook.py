@@ -156,7 +156,7 @@ def test_build_executes_both_forms_and_keeps_what_a_reader_should_see(course, ca
         code = [cell for cell in nb.cells if cell.cell_type == "code"]
         assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
         assert set(nb.metadata) == {"kernelspec", "language_info", "course"}
-        assert all(set(cell.metadata) <= {"tags"} for cell in nb.cells)
+        assert all(set(cell.metadata) <= {"tags", "jupyter"} for cell in nb.cells)
         checks = [cell.outputs[0].text for cell in code if notebook.tagged(cell, "check")]
         assert checks == [f"99.{i + 1} {verdict}\n" for i, verdict in enumerate(verdicts)]
         predict, reveal, bars, picture, last = code[-5:]
@@ -253,3 +253,29 @@ def test_an_unknown_lesson_lists_those_there_are(course, capsys):
 )
 def test_machine_trace(text, found):
     assert build.machine_trace(text) == found
+
+
+QUESTION = 'guess = predict("99.a", "Which?", ["a", "b"])'
+ASKED = [QUESTION, "print('experiment')", 'print("so")\nguess.reveal("a")', "print('after')"]
+
+
+def test_a_learners_notebook_keeps_no_answer_to_a_prediction(course):
+    short_lesson(course, "from lib.show.predict import predict", *ASKED)
+    build.build_lesson(course)
+    stub, solved = (nbformat.read(file, as_version=4) for file in build.places(course))
+    shown = [[bool(cell.outputs) for cell in nb.cells if cell.cell_type == "code"] for nb in (stub, solved)]
+    assert shown == [[True, False, True, False, False, True], [True, False, True, True, True, True]]
+    assert "reveal" in stub.cells[5].source and "so" not in str(stub.cells[5].outputs)
+    assert notebook.compare(stub, solved) == [] and build.stale(course) == []
+
+
+def test_what_only_imports_asks_or_draws_is_folded():
+    folded = [
+        "import torch\nfrom lib.show import plots",
+        QUESTION,
+        'guess.reveal("a")',
+        "plots.curves(x)",
+        "w = widgets.explore(f)",
+    ]
+    shown = ["x = 1", "import torch\nx = torch.ones(3)", "def f():\n    plots.curves(x)", "print(plots.ends)", ""]
+    assert all(map(notebook.is_furniture, folded)) and not any(map(notebook.is_furniture, shown))
