@@ -21,7 +21,8 @@ from torch import nn
 
 from lib.layers.rope import rope_table, rotate_half_split
 from lib.models.presets import PRESETS
-from lib.show import plots, plots_attention, widgets
+from lessons.figures import lesson_05 as figures
+from lib.show import plots, widgets
 from lessons.exercises.lesson_05 import check
 from lib.show.predict import predict
 from lib.text import corpora
@@ -360,7 +361,7 @@ print(f"the model's weights: {2 * PRESETS['llama-7b'].n_params / 2**30:4.1f} GiB
 # - between: [grouped-query attention](../lessons/GLOSSARY.md#grouped-query-attention), **GQA**. Llama 2 70B, TinyLlama, LiteLlama, Mistral.
 
 # %%
-plots_attention.sharing(n_heads=8, n_kv_heads=(8, 2, 1), names=("MHA", "GQA", "MQA"))
+figures.sharing(n_heads=8, n_kv_heads=(8, 2, 1), names=("MHA", "GQA", "MQA"))
 
 # %% [markdown]
 # Look at the lines: **neighbours share**. With 8 query heads on 2 key heads, heads 0 to 3 read key head 0 and heads 4 to 7

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 
 from lib.layers.attention import attend, attend_fused, causal_mask
 from lib.models.presets import PRESETS
-from lib.show import plots, plots_attention, widgets
+from lessons.figures import lesson_06 as figures
+from lib.show import plots, widgets
 from lessons.exercises.lesson_06 import check
 from lib.teach.memory import peak_bytes
 from lib.show.predict import predict
@@ -231,7 +232,7 @@ guess.reveal(answer, "It is the same sum in another order.")
 # not yet there (grey).
 
 # %%
-plots_attention.tiles(n_tokens=16, block=4)
+figures.tiles(n_tokens=16, block=4)
 
 # %% [markdown]
 # Look at the blue column: it is all of the matrix that exists at that moment. What stood left of it is gone; what it said
@@ -256,7 +257,7 @@ def draw_stream(blocks, order):
     for part in places.split(4):
         state = add_block(state, scores[None, part], values[part, None])
         steps.append((state[0].item(), state[1].item(), (state[2] / state[1]).item()))
-    return plots_attention.draw_stream(scores[places], 4, steps, blocks, result=(scores.softmax(0) @ values).item())
+    return figures.draw_stream(scores[places], 4, steps, blocks, result=(scores.softmax(0) @ values).item())
 
 
 widgets.explore(

@@ -23,7 +23,8 @@ from lib.models.llama import Llama, LlamaConfig
 from lib.run.checkpoint import load_bundle
 from lib.run.evaluate import evaluate_documents
 from lib.run.train import Recipe, fit, train
-from lib.show import plots, plots_training, widgets
+from lessons.figures import lesson_08 as figures
+from lib.show import plots, training, widgets
 from lessons.exercises.lesson_08 import check
 from lib.show.predict import predict
 from lib.text import corpora, tales
@@ -170,7 +171,7 @@ def draw_descent(method, rate):
         place = place - rate * {"gradient descent": gradient, "momentum": 10 * m, "AdamW": adam}[method]
     loss = (path[-1] ** 2 * torch.tensor([1.0, 25.0])).sum().item() / 2
     words = f"{method}, rate {rate}: loss {loss:.2g} after 40 steps" if loss < 1e4 else f"{method}, rate {rate}: flies off"
-    return plots_training.draw_valley(torch.stack(path), title=words, alt=f"A path through a narrow valley. {words}.")
+    return figures.draw_valley(torch.stack(path), title=words, alt=f"A path through a narrow valley. {words}.")
 
 
 widgets.explore(
@@ -416,7 +417,7 @@ _, constant = run(steps=200, learning_rate=0.01, warmup=0, final_ratio=1.0)
 small, cosine = run(steps=200, learning_rate=0.02, warmup=20, final_ratio=0.1)
 print(f"after 200 steps: constant {tail(constant, 20):.2f}, warm-up and cosine {tail(cosine, 20):.2f}, floor {FLOOR:.2f}")
 plots.curves(
-    {"constant": plots_training.smooth(constant), "cosine": plots_training.smooth(cosine)},
+    {"constant": training.smooth(constant), "cosine": training.smooth(cosine)},
     xlabel="step",
     ylabel="loss, nats a token",
     floors={"the floor": FLOOR},
@@ -443,7 +444,7 @@ plots.curves(
 FOLDER = corpora.DATA / "checkpoints" / "llama-tales"
 record = json.loads((FOLDER / "record.json").read_text(encoding="utf-8"))
 print(record["command"])
-plots_training.descent(record["curve"], FLOOR, start=math.log(tokenizer.vocab_size))
+training.descent(record["curve"], FLOOR, start=math.log(tokenizer.vocab_size))
 
 # %% [markdown]
 # Look at the right end. On this axis each stretch is ten times as many steps as the one before. The loss falls from $\ln V$

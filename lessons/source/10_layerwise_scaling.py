@@ -30,7 +30,7 @@ from lib.run.evaluate import evaluate
 from lib.run.paired import compare, paired, tales_batches
 from lib.run.train import Recipe
 from lessons.figures import lesson_10 as figures
-from lib.show import plots, plots_training, widgets
+from lib.show import plots, training, widgets
 from lessons.exercises.lesson_10 import check
 from lib.teach.claims import claim
 from lib.show.predict import predict
@@ -528,7 +528,7 @@ figures.pairs(
 # range from the lowest to the highest as a band:
 
 # %%
-smooth = plots_training.smooth
+smooth = training.smooth
 paths = {
     name: torch.stack([torch.tensor(smooth(run.losses)) for run in runs if run.name == name])
     for name in builds

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from lib.layers.attention import GroupedAttention
 from lib.layers.rope import rope_table
 from lib.models.presets import PRESETS
-from lib.show import plots, plots_recurrence, widgets
+from lessons.figures import lesson_11 as figures
+from lib.show import plots, widgets
 from lessons.exercises.lesson_11 import check
 from lib.show.predict import predict
 from lib.teach.written import numbers_written
@@ -261,7 +262,7 @@ guess.reveal(answer, "256 small steps that must wait for each other, against two
 # is in $S$, one product for all $L$ tokens. Then bring $S$ to the end of the chunk, with one product, too.
 
 # %%
-plots_recurrence.chunks(n_tokens=12, chunk=4)
+figures.chunks(n_tokens=12, chunk=4)
 
 # %% [markdown]
 # Look at the right square. The blue triangles grow with $T \cdot L$ and the orange part needs $T / L$ steps. With $L =
@@ -595,7 +596,7 @@ def draw_sharpness(loudness, phi):
     query = loudness * keys[WANTED]
     linear = linear_weights(query, MAPS[phi])
     rows = {"softmax attention": softmax_weights(query), f"linear attention, {phi}": linear}
-    return plots_recurrence.draw_weights(rows, WANTED)
+    return figures.draw_weights(rows, WANTED)
 
 
 widgets.explore(

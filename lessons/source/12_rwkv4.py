@@ -30,7 +30,8 @@ from lib.models.presets import PRESETS, RWKV_PRESETS
 from lib.models.rwkv import RwkvConfig
 from lib.models.rwkv_start import vectors
 from lib.models.skeleton import Block, LanguageModel, n_params
-from lib.show import plots_recurrence, widgets
+from lessons.figures import lesson_12 as figures
+from lib.show import widgets
 from lessons.exercises.lesson_12 import check
 from lib.show.predict import predict
 from lib.text import corpora
@@ -112,7 +113,7 @@ for n in (1, 2):
 
 # %%
 words = tales[0].split()[:7]
-plots_recurrence.shifts(words, n_layers=3)
+figures.shifts(words, n_layers=3)
 
 # %% [markdown]
 # Look at the orange places: a layer sees one token back, three layers see three. It is what a convolution does, two places
@@ -362,7 +363,7 @@ for i, w in w_of.items():
     halves = ", ".join(f"{math.log(2) / -w[c].item():.3g} in channel {c}" for c in (0, 384, 767))
     print(f"layer {i:2}: steps until half is gone: {halves}; {fast[i]:.0%} of the channels lose half at once")
 guess.reveal("about half" if fast[0] > 0.4 else "about a quarter" if fast[0] > 0.15 else "about 5 %")
-plots_recurrence.fading(
+figures.fading(
     {f"layer {i}": torch.exp(w[:, None] * steps) for i, w in w_of.items()},
     alt="Three maps of the share that is left, channels downward, tokens ago to the right, for layers 0, 6 and 11. On"
     " top, in the low channels, much is left after 60 tokens; at the bottom nothing after two. The line where half is"
@@ -385,7 +386,7 @@ plots_recurrence.fading(
 # %%
 def draw_memory(decay, bonus, ago):
     """What is left of a token, and the weights in the mean."""
-    return plots_recurrence.draw_memory(-math.exp(decay), bonus, ago)
+    return figures.draw_memory(-math.exp(decay), bonus, ago)
 
 
 widgets.explore(

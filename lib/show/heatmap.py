@@ -6,6 +6,8 @@ import numpy as np
 from lib.show import theme
 from lib.show.theme import MUTED, REFERENCE, array
 
+GREY = "#ECECEC"  # in a matrix: what is not there
+
 
 @theme.styled
 def draw_heatmap(matrix, *, kind="share", rows=None, columns=None, xlabel="", ylabel="", hue="LLAMA", limit=None,
@@ -60,3 +62,9 @@ def color_bar(fig, ax, image):
     ax.apply_aspect()
     box, width = ax.get_position(), fig.get_figwidth()
     bar.set_position((box.x1 + 0.12 / width, box.y0, 0.14 / width, box.height))
+
+
+def stairs(keys, edge):
+    """Return the corners of the part of some columns that lies between the diagonal and the row `edge`."""
+    steps = [corner for s in keys for corner in ((s, s), (s + 1, s))]
+    return [*steps, (max(keys) + 1, edge), (min(keys), edge)]

@@ -13,8 +13,9 @@ from IPython.testing.globalipapp import start_ipython
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from lessons.figures import lesson_11
 from lessons.figures import lesson_16 as figures
-from lib.show import plots, plots_recurrence, theme
+from lib.show import plots, theme
 
 # Machado, Oliveira and Fernandes 2009, table 1, severity 1: what linear RGB becomes for each colour blindness.
 BLIND = {
@@ -93,7 +94,7 @@ def families_drawn():
         "points": plots.draw_scatter({"LLaMA": np.eye(2), "RWKV": 1 - np.eye(2)}),
         "outlines": plots.draw_histogram({"LLaMA": steps[:20], "RWKV": steps[10:]}),
         "growth": figures.draw_growth(both, dict.fromkeys(both, (-1.0, 0.1))),
-        "chunks": plots_recurrence.draw_chunks(),
+        "chunks": lesson_11.draw_chunks(),
     }
 
 
