@@ -55,13 +55,15 @@ def choose(logits, temperature=1.0, top_k=None, top_p=None, generator=None):
 
 
 @torch.inference_mode()
-def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, seed=None, cache=True, stop=None):
+def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, seed=None, cache=True, stop=None,
+           look=None):  # fmt: skip
     """Yield up to n_tokens tokens, (B,) each, that continue `tokens` (B, T), all rows of one length.
 
     With `cache` each step hands the model the newest token and the state, or a LLaMA's `Decoder` the token; without,
     everything from the start again: the same tokens, later. After a row came to the token `stop` it yields `stop` for
     ever; when all rows did, it ends.
-    A seed gives the same tokens again; without one, torch's own random state is used.
+    A seed gives the same tokens again; without one, torch's own random state is used. look: called with the logits,
+    (B, V), before each draw.
     """
     if tokens.dim() != 2 or tokens.numel() == 0:
         raise ValueError(f"tokens have shape {tuple(tokens.shape)}, expected (B, T): one row is tokens[None]")
@@ -84,7 +86,10 @@ def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, see
             x = x[:, -1]  # (B, C)
         else:
             x = decoder(token)
-        token = choose(model.head(x), temperature, top_k, top_p, generator)
+        logits = model.head(x)  # (B, V)
+        if look is not None:
+            look(logits)
+        token = choose(logits, temperature, top_k, top_p, generator)
         if stop is not None:
             token = token.masked_fill(ended, stop)
             ended |= token == stop
@@ -114,6 +119,22 @@ def tell_stream(model, tokenizer, prompt="", n_tokens=None, **options):
     rest = characters.decode(b"", final=True)
     if rest:
         yield rest
+
+
+def tell_with_chances(model, tokenizer, prompt="", n_tokens=None, n=5, **options):
+    """Yield (piece, choices) as `tell_stream` yields pieces; choices: the n likeliest tokens there, [(text, chance)].
+
+    The chances are the model's own, at temperature 1. The prompt has no choices.
+    """
+    tops = []
+
+    def look(logits):
+        chances, ids = logits[0].float().softmax(-1).topk(n)
+        pieces = map(tokenizer.decode, ids[:, None].tolist())
+        tops.append(list(zip(pieces, chances.tolist(), strict=True)))
+
+    for i, piece in enumerate(tell_stream(model, tokenizer, prompt, n_tokens, look=look, **options)):
+        yield piece, tops[-1] if i and tops else []
 
 
 def tell(model, tokenizer, prompt="", n_tokens=None, **options):

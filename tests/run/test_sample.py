@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from lib.run.sample import apply_temperature, choose, keep_top_k, keep_top_p, sample, tell, tell_stream
+from lib.run.sample import (
+    apply_temperature,
+    choose,
+    keep_top_k,
+    keep_top_p,
+    sample,
+    tell,
+    tell_stream,
+    tell_with_chances,
+)
 from lib.text.bpe import BPE
 from tests.run.tiny import CONFIG, counting, tiny_llama
 
@@ -193,3 +203,15 @@ def test_a_trained_model_counts():
     fit(model, counting(length=40), Recipe(steps=150, learning_rate=0.01, warmup=10), dtype="float32")
     told = torch.stack(list(sample(model, torch.tensor([[20, 21, 22]]), 20, temperature=0)), 1)
     assert told.tolist() == [[(23 + i) % 29 for i in range(20)]]
+
+
+def test_chances_are_the_models_own_and_the_text_is_the_same():
+    tokenizer = BPE.train("ab " * 9, 258)
+    model = tiny_llama(config=replace(CONFIG, vocab_size=tokenizer.vocab_size))
+    told = list(tell_with_chances(model, tokenizer, "a", 6, n=3, temperature=0.7, seed=3))
+    assert "".join(piece for piece, _ in told) == tell(model, tokenizer, "a", 6, temperature=0.7, seed=3)
+    assert told[0] == ("a", []) and all(len(choices) == 3 for _, choices in told[1:])
+    with torch.no_grad():
+        logits, _ = model(torch.tensor([[tokenizer.eot, *tokenizer.encode("a")]]))
+    chances = [chance for _, chance in told[1][1]]
+    assert chances == pytest.approx(logits[0, -1].softmax(-1).topk(3).values.tolist(), abs=1e-6)
