@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.layers.rope import rope_table, rotate_half_split
+from lib.layers.shared import Shared
 from lib.models.presets import PRESETS
 from lib.teach import plots, plots_attention, widgets
 from lib.teach.check import check
@@ -397,7 +398,7 @@ guess.reveal(answer, f"{ratio:.3f} times as large: it has 8 key heads, not 64.")
 # **Exercise 05.2** · implement · ●●○ · 15 min · 5 points · teaches LLaMA's time mixer · needs 05.1
 #
 # Write `GroupedAttention.forward`. Make `q`, `k` and `v` from `x` and cut them into heads, (B, H, T, N) and (B, G, T, N).
-# Turn `q` and `k` by their positions: `shared["cos"]` and `shared["sin"]` belong to the tokens of `x`. Put the new keys and
+# Turn `q` and `k` by their positions: `shared.cos` and `shared.sin` belong to the tokens of `x`. Put the new keys and
 # values into the cache. Attend, into `y`, (B, H, T, N). At the end lay the heads side by side, mix them by `self.output`, and
 # return the result and the cache:
 #
@@ -413,7 +414,7 @@ guess.reveal(answer, f"{ratio:.3f} times as large: it has 8 key heads, not 64.")
 # </details>
 # <details><summary>Hint 2: what is turned, and when</summary>
 #
-# `rotate_half_split(q, shared["cos"], shared["sin"])`, and the same for `k`, *before* the cache: a key is turned once, by its
+# `rotate_half_split(q, shared.cos, shared.sin)`, and the same for `k`, *before* the cache: a key is turned once, by its
 # own position. Values are not turned: only $q \cdot k$ asks for distances.
 #
 # </details>
@@ -435,13 +436,13 @@ class GroupedAttention(nn.Module):
         self.d_head = d_head
 
     def forward(self, x, state, shared):
-        """(B, T, C), a KVCache or None, {"cos", "sin"} -> (B, T, C), and the cache with the new tokens in it."""
+        """(B, T, C), a KVCache or None, a Shared with cos and sin -> (B, T, C), and the cache with the new tokens in it."""
         B, T, C = x.shape
         ### BEGIN SOLUTION
         q = self.query(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, H, T, N)
         k = self.key(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, G, T, N)
         v = self.value(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, G, T, N)
-        q, k = (rotate_half_split(z, shared["cos"], shared["sin"]) for z in (q, k))
+        q, k = (rotate_half_split(z, shared.cos, shared.sin) for z in (q, k))
         state = KVCache(k, v) if state is None else state.append(k, v)
         y = attend(q, state.keys, state.values)  # (B, H, T, N)
         return self.output(y.transpose(1, 2).reshape(B, T, -1)), state
@@ -466,7 +467,7 @@ def in_pieces(mixer, x, sizes):
     state, outputs, position = None, [], 0
     for piece in x.split(sizes, dim=1):
         cos, sin = rope_table(mixer.d_head, piece.shape[1], offset=position, dtype=x.dtype)
-        y, state = mixer(piece, state, {"cos": cos, "sin": sin})
+        y, state = mixer(piece, state, Shared(cos, sin))
         outputs.append(y)
         position += piece.shape[1]
     return torch.cat(outputs, dim=1)
@@ -506,7 +507,7 @@ def seconds_to_write(cached, T=256):
     with torch.no_grad():
         for t in range(T):
             first = t if cached else 0
-            shared = {"cos": cos[first : t + 1], "sin": sin[first : t + 1]}
+            shared = Shared(cos[first : t + 1], sin[first : t + 1])
             _, state = mixer(x[:, first : t + 1], state if cached else None, shared)
     return time.process_time() - begin
 
@@ -704,7 +705,7 @@ ours.load_state_dict({f"{names[name.split('.')[0]]}.weight": weight for name, we
 x, (cos, sin) = torch.randn(2, 11, 96), rope_table(16, 11)
 wide = [torch.cat([z, z], dim=-1)[None] for z in (cos, sin)]  # they keep the table twice, side by side
 mask = torch.full((11, 11), -torch.inf).triu(1)[None, None]
-difference = (theirs(x, wide, mask)[0] - ours(x, None, {"cos": cos, "sin": sin})[0]).abs().max()
+difference = (theirs(x, wide, mask)[0] - ours(x, None, Shared(cos, sin))[0]).abs().max()
 print("largest difference to transformers below 1e-6:", bool(difference < 1e-6))
 
 # %% [markdown]

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 from lib.layers.attention import GroupedAttention
 from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
 from lib.models.presets import PRESETS
 from lib.teach import plots, plots_recurrence, widgets
 from lib.teach.check import check
@@ -41,7 +42,7 @@ for count in (1, 4, 16):
     T = sum(len(tokenizer.encode(tale)) for tale in tales[:count])
     cos, sin = rope_table(16, T)
     with torch.no_grad():
-        _, cache = layer(torch.randn(1, T, 64), None, {"cos": cos, "sin": sin})
+        _, cache = layer(torch.randn(1, T, 64), None, Shared(cos, sin))
     kept = cache.keys.numel() + cache.values.numel()
     print(f"{count:2} tales, {T:5,} tokens: {kept:7,} numbers to keep, and to work through for the next token")
 

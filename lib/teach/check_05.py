@@ -5,9 +5,10 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lib.layers import attention
+from lib.layers import fast
 from lib.layers.attention import GroupedAttention, attention_weights
 from lib.layers.rope import rope_table, rotate_half_split
+from lib.layers.shared import Shared
 from lib.models.presets import PRESETS
 from lib.teach.check import exercise
 from lib.teach.limits import InWords
@@ -94,7 +95,7 @@ def in_pieces(module, x, cos, sin, sizes):
     """Run a layer over x in pieces; return all outputs, and the keys and values of the last cache."""
     state, outputs = None, []
     for part, c, s in zip(x.split(sizes, 1), cos.split(sizes), sin.split(sizes), strict=True):
-        result = module(part, state, {"cos": c, "sin": s})
+        result = module(part, state, Shared(c, s))
         if not isinstance(result, tuple) or len(result) != 2:
             raise InWords("forward must return two things, y and the cache")
         y, state = result
@@ -119,7 +120,7 @@ def grouped(e):
         e.case(name, e.randn(2, T, 20), *rope_table(6, T, offset=first), sizes, build=(20, *heads, 6))
     for hint, wrong in WRONG_LAYERS.items():
         e.mistake(hint, wrong)
-    e.right(turned(rotate_half_split, rotate_half_split, None, attention.attend_fused))
+    e.right(turned(rotate_half_split, rotate_half_split, None, fast.attend_fused))
     e.right(
         turned(
             rotate_half_split,

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from lib.layers import rwkv7
-from lib.layers.rwkv5 import to_heads
+from lib.layers.heads import to_heads
 from lib.teach.check import exercise
 from lib.teach.wrong_delta import WRONG_ANSWERS, answers, answers_by_substitution, answers_one_by_one
 

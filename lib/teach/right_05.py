@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from lib.layers.attention import KVCache
+from lib.layers.kv_cache import KVCache
 from lib.layers.rope import rotate_half_split
 from lib.teach.check import right
 
@@ -33,7 +33,7 @@ class ByLists(nn.Module):
     def forward(self, x, state, shared):
         """(B, T, C) -> (B, T, C), and the cache with the new tokens in it."""
         q, k, v = (m(x).unflatten(-1, (-1, self.d_head)).movedim(2, 1) for m in (self.query, self.key, self.value))
-        q, k = rotate_half_split(q, **shared), rotate_half_split(k, **shared)
+        q, k = rotate_half_split(q, shared.cos, shared.sin), rotate_half_split(k, shared.cos, shared.sin)
         if state is not None:
             k, v = torch.cat([state.keys, k], dim=2), torch.cat([state.values, v], dim=2)
         T, S = q.shape[2], k.shape[2]
