@@ -17,6 +17,7 @@ import time
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange, repeat
 from torch import nn
 
 from lib.layers.rope import rope_table, rotate_half_split
@@ -243,7 +244,8 @@ print(f"a model that knows how frequent each byte is, and nothing else: {-(share
 # 1 1 1 1 1
 # ```
 #
-# The first line is given. It does nothing as long as $k$ has as many heads as $q$; you will see soon what it is for.
+# The first line is given. `repeat` is from einops, as `rearrange` in lesson 04: a name that stands on the right alone is a
+# new axis, of copies. The line does nothing as long as $k$ has as many heads as $q$; you will see soon what it is for.
 #
 # <details><summary>Hint 1: the scores</summary>
 #
@@ -266,7 +268,7 @@ print(f"a model that knows how frequent each byte is, and nothing else: {-(share
 # %% tags=["exercise:05.1", "builds:lib.layers.attention.attention_weights"]
 def attention_weights(q, k):
     """(B, H, T, N), (B, G, S, N) -> (B, H, T, S): how much each query takes from each key; rows sum to one."""
-    k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)  # (B, H, S, N)
+    k = repeat(k, "b g s n -> b (g r) s n", r=q.shape[1] // k.shape[1])  # (B, H, S, N)
     T, S = q.shape[2], k.shape[2]
     ### BEGIN SOLUTION
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, H, T, S)
@@ -287,7 +289,7 @@ attention_weights = check("05.1", attention_weights)
 # %%
 def attend(q, k, v):
     """(B, H, T, N), (B, G, S, N), (B, G, S, N) -> (B, H, T, N): the mean of the values by the weights."""
-    v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)  # (B, H, S, N)
+    v = repeat(v, "b g s n -> b (g r) s n", r=q.shape[1] // v.shape[1])  # (B, H, S, N)
     return attention_weights(q, k) @ v  # (B, H, T, N)
 
 
@@ -365,8 +367,9 @@ plots_attention.sharing(n_heads=8, n_kv_heads=(8, 2, 1), names=("MHA", "GQA", "M
 
 # %% [markdown]
 # Look at the lines: **neighbours share**. With 8 query heads on 2 key heads, heads 0 to 3 read key head 0 and heads 4 to 7
-# read key head 1: head $h$ reads $\lfloor h G / H \rfloor$. `repeat_interleave` repeats each key head in place, 0 0 0 0 1 1 1 1.
-# `repeat` would tile them, 0 1 0 1 0 1 0 1, with no error and the wrong pairs.
+# read key head 1: head $h$ reads $\lfloor h G / H \rfloor$. In `repeat(k, "b g s n -> b (g r) s n", r=4)` the copies $r$ count
+# fastest, so each key head is repeated in place, 0 0 0 0 1 1 1 1. With `(r g)` they would be tiled, 0 1 0 1 0 1 0 1, with
+# no error and the wrong pairs.
 
 # %%
 guess = predict(
@@ -403,12 +406,12 @@ guess.reveal(answer, f"{ratio:.3f} times as large: it has 8 key heads, not 64.")
 # return the result and the cache:
 #
 # ```python
-# return self.output(y.transpose(1, 2).reshape(B, T, -1)), state
+# return self.output(rearrange(y, "b h t n -> b t (h n)")), state
 # ```
 #
 # <details><summary>Hint 1: into heads</summary>
 #
-# `self.query(x)` is (B, T, H * N). First `.view(B, T, -1, self.d_head)`, then `.transpose(1, 2)`. To `view` it as
+# `self.query(x)` is (B, T, H * N): `rearrange(self.query(x), "b t (h n) -> b h t n", n=self.d_head)`. To `view` it as
 # (B, H, T, N) at once runs, too, and mixes tokens with heads.
 #
 # </details>
@@ -439,13 +442,13 @@ class GroupedAttention(nn.Module):
         """(B, T, C), a KVCache or None, a Shared with cos and sin -> (B, T, C), and the cache with the new tokens in it."""
         B, T, C = x.shape
         ### BEGIN SOLUTION
-        q = self.query(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, H, T, N)
-        k = self.key(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, G, T, N)
-        v = self.value(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, G, T, N)
+        q = rearrange(self.query(x), "b t (h n) -> b h t n", n=self.d_head)  # (B, H, T, N)
+        k = rearrange(self.key(x), "b t (g n) -> b g t n", n=self.d_head)  # (B, G, T, N)
+        v = rearrange(self.value(x), "b t (g n) -> b g t n", n=self.d_head)  # (B, G, T, N)
         q, k = (rotate_half_split(z, shared.cos, shared.sin) for z in (q, k))
         state = KVCache(k, v) if state is None else state.append(k, v)
         y = attend(q, state.keys, state.values)  # (B, H, T, N)
-        return self.output(y.transpose(1, 2).reshape(B, T, -1)), state
+        return self.output(rearrange(y, "b h t n -> b t (h n)")), state
         ### END SOLUTION
 
 
@@ -570,7 +573,8 @@ widgets.explore(
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# There is a function that repeats each element in place. A model that is trained from scratch gets used to any fixed pairs.
+# torch's `k.repeat` can only tile. einops' `repeat` does what the parentheses say. A model that is trained from scratch
+# gets used to any fixed pairs.
 #
 # </details>
 
@@ -589,7 +593,7 @@ print("query heads 0 to 7 read", tiled_keys(numbered, 8).flatten().int().tolist(
 def shared_keys(k, n_heads):
     """(B, G, S, N) -> (B, H, S, N): a key head for each query head, neighbours share."""
     ### BEGIN SOLUTION
-    return k.repeat_interleave(n_heads // k.shape[1], dim=1)
+    return repeat(k, "b g s n -> b (g r) s n", r=n_heads // k.shape[1])
     ### END SOLUTION
 
 
@@ -690,7 +694,7 @@ for name in ("llama-7b", "llama-65b", "llama-2-70b", "mistral-7b-v0.1", "tinylla
 # ## In the wild
 #
 # transformers calls it `LlamaAttention`. `q_proj`, `k_proj`, `v_proj`, `o_proj` are our `query`, `key`, `value`, `output`;
-# `repeat_kv` is our `repeat_interleave`; `eager_attention_forward` is our `attend`, with a mask that is added. Meta's files
+# `repeat_kv` is our `repeat`; `eager_attention_forward` is our `attend`, with a mask that is added. Meta's files
 # say `wq`, `wk`, `wv`, `wo`. The same weights must give the same numbers:
 
 # %% tags=["nbval-check-output"]

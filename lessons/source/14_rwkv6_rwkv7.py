@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 
 from lib.layers import rwkv5, rwkv7
@@ -445,23 +446,23 @@ print(f"add only, 16 times: A answers {ask(added, A)[0]:.0f}, B answers {ask(add
 #
 # **Exercise 14.2** · implement · ●●○ · 15 min · 5 points · teaches RWKV-7's recurrence · needs the formula
 #
-# Write the loop's body. Three traps: $S a$ is the answer of the **old** state, before the decay. The decay belongs to the axis
-# of the **keys**, the last one. And $y_t$ is read from the **new** state: there is no bonus $u$ for the token itself, since
-# the token is in $S$ by then.
+# Write the loop's body. There each vector is a **column**, (B, H, N, 1), and `.mT` makes a row of it. Three traps: $S a$ is
+# the answer of the **old** state, before the decay. The decay belongs to the axis of the **keys**, the last one. And $y_t$ is
+# read from the **new** state: there is no bonus $u$ for the token itself, since the token is in $S$ by then.
 #
 # <details><summary>Hint 1: the answer</summary>
 #
-# `S @ a_t[..., None]` is (B, H, N, 1): a column of values.
+# `S @ a` is (B, H, N, 1): a column of values.
 #
 # </details>
 # <details><summary>Hint 2: the outer products</summary>
 #
-# A column times a row: `answer * b_t[..., None, :]`, and `v_t[..., :, None] * k_t[..., None, :]`, both (B, H, N, N).
+# A column times a row: `(S @ a) * b.mT`, and `v * k.mT`, both (B, H, N, N).
 #
 # </details>
 # <details><summary>Hint 3: the decay</summary>
 #
-# `S * w_t[..., None, :]` multiplies each column, that is each key channel, by its own $w$.
+# `S * w.mT` multiplies each column of `S`, that is each key channel, by its own $w$. `ys` collects `S @ r`.
 #
 # </details>
 
@@ -471,14 +472,13 @@ def wkv(r, k, v, log_w, a, b, state=None):
     """r, k, v, log_w, a, b (B, H, T, N), state (B, H, N, N) or None -> y (B, H, T, N), and the last state."""
     B, H, T, N = k.shape
     S, ys = k.new_zeros(B, H, N, N) if state is None else state, []
-    tokens = zip(*(z.unbind(2) for z in (r, k, v, log_w.exp(), a, b)), strict=True)
-    for r_t, k_t, v_t, w_t, a_t, b_t in tokens:
+    columns = [z[..., None].unbind(2) for z in (r, k, v, log_w.exp(), a, b)]  # one for each token
+    for r, k, v, w, a, b in zip(*columns, strict=True):
         ### BEGIN SOLUTION
-        answer = S @ a_t[..., None]  # (B, H, N, 1)
-        S = S * w_t[..., None, :] + answer * b_t[..., None, :] + v_t[..., :, None] * k_t[..., None, :]
-        ys.append((S @ r_t[..., None]).squeeze(-1))
+        S = S * w.mT + (S @ a) * b.mT + v * k.mT
+        ys.append(S @ r)
         ### END SOLUTION
-    return torch.stack(ys, dim=2), S
+    return torch.stack(ys, dim=2).squeeze(-1), S
 
 
 # %% tags=["check:14.2"]
@@ -629,7 +629,7 @@ class TimeMix(Weights):
         r, k, v, log_w = (to_heads(z, self.n_heads) for z in (r, k, v, log_w))  # (B, H, T, N)
         y, S = wkv(r, k, v, log_w, a, b, S)
         own = (r * k * self.bonus[:, None]).sum(-1, keepdim=True) * v  # (B, H, T, N)
-        y = self.norm(y) + own.transpose(1, 2).flatten(2)  # (B, T, C)
+        y = self.norm(y) + rearrange(own, "b h t n -> b t (h n)")  # (B, T, C)
         return self.output(y * self.gate(x_g)), (last, S)
 
 
