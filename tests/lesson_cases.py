@@ -13,6 +13,7 @@ from lib.layers.linear_attention import linear_chunked, linear_recurrent
 from lib.layers.mlp import SwiGLU
 from lib.layers.norm import RMSNorm
 from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
 from lib.models.llama import LlamaConfig
 from lib.models.openelm import OpenElmConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
@@ -126,6 +127,8 @@ def copy(arguments):
             return x
         if isinstance(x, dict):
             return {key: deep(value) for key, value in x.items()}
+        if isinstance(x, Shared):
+            return Shared(*map(deep, x))
         return type(x)(map(deep, x)) if isinstance(x, list | tuple) else x
 
     return deep(arguments), leaves
@@ -151,7 +154,7 @@ def block():
 
 
 def shared(T, N):
-    return dict(zip(("cos", "sin"), table(T, N, 3), strict=True))
+    return Shared(*table(T, N, 3))
 
 
 def eagle(T):
@@ -185,8 +188,8 @@ def in_two_parts(arguments, x):
 
         def two(mixer):
             def call(x):
-                first, state = mixer(x[:, :3], None, {})
-                return first, mixer(x[:, 3:], state, {})[0]
+                first, state = mixer(x[:, :3], None, Shared())
+                return first, mixer(x[:, 3:], state, Shared())[0]
 
             return call
 
@@ -263,7 +266,7 @@ CASES = {
     "lib.layers.rope.rotate_interleaved": function(lambda: (randn(2, 3, 5, 8), *table(5, 8, 2))),
     "lib.layers.rope.to_half_split": function(lambda: (randn(24, 7), 3)),
     "lib.layers.rope.to_interleaved": function(lambda: (randn(24, 7), 3)),
-    "lib.layers.attention.causal_mask": function(lambda: (5, 5), lambda: (2, 7), lambda: (4, 7, 3)),
+    "lib.layers.mask.causal_mask": function(lambda: (5, 5), lambda: (2, 7), lambda: (4, 7, 3)),
     "lib.layers.attention.attention_weights": function(lambda: heads(5, 5)[:2], lambda: heads(2, 7)[:2]),
     "lib.layers.attention.attend": function(lambda: heads(5, 5), lambda: heads(2, 7)),
     "lib.layers.attention.GroupedAttention": module(
@@ -293,7 +296,8 @@ CASES = {
     "lib.layers.rwkv7.TimeMix": both(
         in_two_parts(lambda: (12, 4, (3, 5, 2, 6), True), lambda: randn(2, 8, 12)),
         module(
-            lambda: (12, 4, (3, 5, 2, 6), False), lambda: (randn(2, 7, 12), None, {"first_values": randn(2, 7, 12)})
+            lambda: (12, 4, (3, 5, 2, 6), False),
+            lambda: (randn(2, 7, 12), None, Shared(first_values=randn(2, 7, 12))),
         ),
     ),
     "lib.layers.rwkv5.wkv": function(lambda: eagle(7), lambda: eagle(3)[:5]),

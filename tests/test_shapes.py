@@ -29,10 +29,13 @@ def rwkv_driver(function):
 
 @driver
 def norm():
+    from lib.layers import fast
     from lib.layers.norm import RMSNorm, rms_norm
 
-    RMSNorm(C)(torch.randn(B, 5, C))
-    rms_norm(torch.randn(C), torch.ones(C))
+    RMSNorm(C)(torch.randn(B, 5, C)).sum().backward()
+    for form in (rms_norm, fast.rms_norm):
+        with torch.no_grad():
+            form(torch.randn(C), torch.ones(C))
 
 
 @driver
@@ -44,11 +47,13 @@ def mlp():
 
 @driver
 def rope():
+    from lib.layers import fast
     from lib.layers import rope as ours
 
     table = ours.rope_table(N, 5, offset=2)
     ours.rotate_half_split(torch.randn(B, H, 5, N), *table)
     ours.rotate_interleaved(torch.randn(B, H, 5, N), *table)
+    fast.rotate_whole(torch.randn(B, H, 5, N), *fast.whole_table(*table))
     weight = torch.randn(H * N, C)
     ours.to_interleaved(ours.to_half_split(weight, H), H)
 
@@ -56,18 +61,20 @@ def rope():
 @driver
 def attention():
     from lib.layers import attention as ours
+    from lib.layers.fast import attend_fused
     from lib.layers.rope import rope_table
+    from lib.layers.shared import Shared
 
     q, k, v = torch.randn(B, H, 5, N), torch.randn(B, G, 9, N), torch.randn(B, G, 9, N)
     for window in (None, 3):
         ours.attend(q, k, v, window)
-        ours.attend_fused(q, k, v, window)
-        ours.attend_fused(*(z.bfloat16().requires_grad_() for z in (q, k, v)), window)
+        attend_fused(q, k, v, window)
+        attend_fused(*(z.bfloat16().requires_grad_() for z in (q, k, v)), window)
     mixer, state = ours.GroupedAttention(C, H, G, N), None
     for T, offset in ((7, 0), (1, 7), (5, 8)):
         cos, sin = rope_table(N, T, offset=offset)
         with torch.no_grad():
-            _, state = mixer(torch.randn(B, T, C), state, {"cos": cos, "sin": sin})
+            _, state = mixer(torch.randn(B, T, C), state, Shared(cos, sin))
 
 
 @driver

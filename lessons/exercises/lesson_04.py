@@ -197,7 +197,7 @@ def permutation(e):
     )
     e.mistake("the heads are not kept apart: permute within each head.", lambda w, n: to_half_split(w, 1))
     e.mistake(
-        "nothing moves: after the reshape swap axes 1 and 2.",
+        "nothing moves: what is numbered (h j i) must become (h i j).",
         lambda w, n: w.reshape(n, -1, 2, w.shape[1]).reshape(w.shape),
     )
     e.mistake(

@@ -6,6 +6,7 @@ import torch
 
 from lib.layers.attention import GroupedAttention, attention_weights
 from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
 from lib.models.presets import PRESETS
 from lib.teach.check import Checks
 from lib.teach.limits import InWords
@@ -89,7 +90,7 @@ def in_pieces(module, x, cos, sin, sizes):
     """Run a layer over x in pieces; return all outputs, and the keys and values of the last cache."""
     state, outputs = None, []
     for part, c, s in zip(x.split(sizes, 1), cos.split(sizes), sin.split(sizes), strict=True):
-        result = module(part, state, {"cos": c, "sin": s})
+        result = module(part, state, Shared(c, s))
         if not isinstance(result, tuple) or len(result) != 2:
             raise InWords("forward must return two things, y and the cache")
         y, state = result

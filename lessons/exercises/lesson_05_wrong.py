@@ -5,7 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lib.layers.attention import GroupedAttention, KVCache, attend
+from lib.layers.attention import GroupedAttention, attend
+from lib.layers.kv_cache import KVCache
 from lib.layers.rope import rotate_half_split, rotate_interleaved
 
 
@@ -15,7 +16,7 @@ def layer(middle):
     class Layer(GroupedAttention):
         def forward(self, x, state, shared):
             q, k, v = (self.heads(w(x)) for w in (self.query, self.key, self.value))
-            y, state = middle(q, k, v, shared["cos"], shared["sin"], state)
+            y, state = middle(q, k, v, shared.cos, shared.sin, state)
             return self.output(y.transpose(1, 2).reshape(*x.shape[:2], -1)), state
 
         def heads(self, z):
@@ -62,7 +63,7 @@ class Viewed(GroupedAttention):
         """(B, T, C) -> (B, T, C), wrong."""
         B, T, C = x.shape
         q, k, v = (w(x).view(B, -1, T, self.d_head) for w in (self.query, self.key, self.value))
-        q, k = (rotate_half_split(z, shared["cos"], shared["sin"]) for z in (q, k))
+        q, k = (rotate_half_split(z, shared.cos, shared.sin) for z in (q, k))
         state = store(state, k, v)
         y = attend(q, state.keys, state.values)
         return self.output(y.transpose(1, 2).reshape(B, T, -1)), state

@@ -8,6 +8,7 @@ from lib.layers.attention import GroupedAttention
 from lib.layers.mlp import SwiGLU
 from lib.layers.norm import RMSNorm
 from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.presets import PRESETS
 from lib.models.skeleton import Block, State
@@ -38,8 +39,8 @@ def run_block(block, x, position=0):
     """Run a block on x (B, T, C) in two calls, the second with the state of the first; return both outputs as one."""
     first, second = x[:, :3], x[:, 3:]
     tables = [rope_table(4, part.shape[1], offset=at, dtype=x.dtype) for part, at in ((first, 0), (second, 3))]
-    y, state = block(first, (None, None), dict(zip(("cos", "sin"), tables[0], strict=True)))
-    z, _ = block(second, state, dict(zip(("cos", "sin"), tables[1], strict=True)))
+    y, state = block(first, (None, None), Shared(*tables[0]))
+    z, _ = block(second, state, Shared(*tables[1]))
     return torch.cat([y, z], 1)
 
 
@@ -101,7 +102,7 @@ def assemble(model, tokens, state=None, offset=True, norm=True, keep=True, count
     layers = []
     for block, layer in zip(model.blocks, state.layers, strict=True):
         block = model.blocks[0] if same else block
-        x, new = block(x, layer, {"cos": cos, "sin": sin})
+        x, new = block(x, layer, Shared(cos, sin))
         layers.append(new if keep else layer)
     position = state.position + T if count else T
     return model.head(model.norm(x) if norm else x), State(position, layers)

@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from lib.layers.rwkv5 import TimeMix, to_heads
+from lib.layers.heads import to_heads
+from lib.layers.rwkv5 import TimeMix
 from lib.layers.rwkv5 import wkv as right_wkv
 from lib.layers.shift import mix, shift
 

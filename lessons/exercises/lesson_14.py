@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from lib.layers import rwkv7
-from lib.layers.rwkv5 import to_heads
+from lib.layers.heads import to_heads
 from lib.teach.check import Checks
 from lessons.exercises.lesson_14_wrong import WRONG_ANSWERS, answers
 

@@ -17,6 +17,7 @@ import math
 import re
 
 import torch
+from einops import rearrange
 
 from lessons.figures import lesson_04 as figures
 from lib.show import plots, widgets
@@ -453,6 +454,17 @@ plots.heatmap(
 # The cure is not to change the rotation, but to put the channels where it looks for them: permute the **rows of the
 # weights** that make queries and keys.
 #
+# Such steps are hard to read as a chain of `view` and `transpose`. [einops](https://einops.rocks) lets you name the axes:
+# `rearrange` takes a tensor and its shape, before and after the arrow. Parentheses join axes into one, and the name on
+# the right counts fastest. Nothing is computed; the numbers only change places. From here on it stands where a shape
+# would be hidden otherwise.
+
+# %% tags=["nbval-check-output"]
+numbers = torch.arange(6)
+print("two rows:        ", rearrange(numbers, "(row column) -> row column", row=2).tolist())
+print("column by column:", rearrange(numbers, "(row column) -> (column row)", row=2).tolist())
+
+# %% [markdown]
 # **Exercise 04.4** · implement · ●●○ · 15 min · 3 points · teaches the permutation · needs 04.3
 #
 # `weight` is (n_heads · N, C), as `nn.Linear` stores it: one row for each channel of a query. Within each head, row
@@ -460,12 +472,14 @@ plots.heatmap(
 #
 # <details><summary>Hint 1: see the axes</summary>
 #
-# The rows are numbered by (head, pair j, i in pair). `weight.reshape(n_heads, N // 2, 2, C)` gives each its own axis.
+# The rows are numbered by (head, pair j, i in pair), the last counting fastest: on the left stands `(h j i) c`, with
+# `h=n_heads` and `i=2`.
 #
 # </details>
 # <details><summary>Hint 2: swap</summary>
 #
-# Half-split is numbered by (head, i, j). So swap axes 1 and 2, and reshape back.
+# Half-split is numbered by (head, i, j). Swap two letters. Without einops: `weight.reshape(n_heads, N // 2, 2, C)`, swap
+# axes 1 and 2, and reshape back.
 #
 # </details>
 
@@ -474,9 +488,7 @@ plots.heatmap(
 def to_half_split(weight, n_heads):
     """(n_heads * N, C) -> (n_heads * N, C): rows from the interleaved order to the half-split one."""
     ### BEGIN SOLUTION
-    rows, C = weight.shape
-    pairs = weight.reshape(n_heads, rows // n_heads // 2, 2, C)  # (H, N/2, 2, C)
-    return pairs.transpose(1, 2).reshape(rows, C)
+    return rearrange(weight, "(h j i) c -> (h i j) c", h=n_heads, i=2)
     ### END SOLUTION
 
 
@@ -540,7 +552,7 @@ def load_attention(weights, n_heads, n_kv_heads):
 load_attention = check("04.5", load_attention)
 
 # %% [markdown] tags=["solution:04.5"]
-# Values are not rotated, and neither is the output. With the wrong number of heads `reshape` cuts each head in two and
+# Values are not rotated, and neither is the output. With the wrong number of heads `rearrange` cuts each head in two and
 # mixes inside the halves: still no error, since 16 rows are 4 heads of 4 as well as 2 heads of 8.
 
 # %% [markdown]

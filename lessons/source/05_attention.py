@@ -17,9 +17,11 @@ import time
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange, repeat
 from torch import nn
 
 from lib.layers.rope import rope_table, rotate_half_split
+from lib.layers.shared import Shared
 from lib.models.presets import PRESETS
 from lessons.figures import lesson_05 as figures
 from lib.show import plots, widgets
@@ -243,7 +245,8 @@ print(f"a model that knows how frequent each byte is, and nothing else: {-(share
 # 1 1 1 1 1
 # ```
 #
-# The first line is given. It does nothing as long as $k$ has as many heads as $q$; you will see soon what it is for.
+# The first line is given. `repeat` is from einops, as `rearrange` in lesson 04: a name that stands on the right alone is a
+# new axis, of copies. The line does nothing as long as $k$ has as many heads as $q$; you will see soon what it is for.
 #
 # <details><summary>Hint 1: the scores</summary>
 #
@@ -266,7 +269,7 @@ print(f"a model that knows how frequent each byte is, and nothing else: {-(share
 # %% tags=["exercise:05.1", "builds:lib.layers.attention.attention_weights"]
 def attention_weights(q, k):
     """(B, H, T, N), (B, G, S, N) -> (B, H, T, S): how much each query takes from each key; rows sum to one."""
-    k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)  # (B, H, S, N)
+    k = repeat(k, "b g s n -> b (g r) s n", r=q.shape[1] // k.shape[1])  # (B, H, S, N)
     T, S = q.shape[2], k.shape[2]
     ### BEGIN SOLUTION
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, H, T, S)
@@ -287,7 +290,7 @@ attention_weights = check("05.1", attention_weights)
 # %%
 def attend(q, k, v):
     """(B, H, T, N), (B, G, S, N), (B, G, S, N) -> (B, H, T, N): the mean of the values by the weights."""
-    v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)  # (B, H, S, N)
+    v = repeat(v, "b g s n -> b (g r) s n", r=q.shape[1] // v.shape[1])  # (B, H, S, N)
     return attention_weights(q, k) @ v  # (B, H, T, N)
 
 
@@ -365,8 +368,9 @@ figures.sharing(n_heads=8, n_kv_heads=(8, 2, 1), names=("MHA", "GQA", "MQA"))
 
 # %% [markdown]
 # Look at the lines: **neighbours share**. With 8 query heads on 2 key heads, heads 0 to 3 read key head 0 and heads 4 to 7
-# read key head 1: head $h$ reads $\lfloor h G / H \rfloor$. `repeat_interleave` repeats each key head in place, 0 0 0 0 1 1 1 1.
-# `repeat` would tile them, 0 1 0 1 0 1 0 1, with no error and the wrong pairs.
+# read key head 1: head $h$ reads $\lfloor h G / H \rfloor$. In `repeat(k, "b g s n -> b (g r) s n", r=4)` the copies $r$ count
+# fastest, so each key head is repeated in place, 0 0 0 0 1 1 1 1. With `(r g)` they would be tiled, 0 1 0 1 0 1 0 1, with
+# no error and the wrong pairs.
 
 # %%
 guess = predict(
@@ -398,23 +402,23 @@ guess.reveal(answer, f"{ratio:.3f} times as large: it has 8 key heads, not 64.")
 # **Exercise 05.2** · implement · ●●○ · 15 min · 5 points · teaches LLaMA's time mixer · needs 05.1
 #
 # Write `GroupedAttention.forward`. Make `q`, `k` and `v` from `x` and cut them into heads, (B, H, T, N) and (B, G, T, N).
-# Turn `q` and `k` by their positions: `shared["cos"]` and `shared["sin"]` belong to the tokens of `x`. Put the new keys and
+# Turn `q` and `k` by their positions: `shared.cos` and `shared.sin` belong to the tokens of `x`. Put the new keys and
 # values into the cache. Attend, into `y`, (B, H, T, N). At the end lay the heads side by side, mix them by `self.output`, and
 # return the result and the cache:
 #
 # ```python
-# return self.output(y.transpose(1, 2).reshape(B, T, -1)), state
+# return self.output(rearrange(y, "b h t n -> b t (h n)")), state
 # ```
 #
 # <details><summary>Hint 1: into heads</summary>
 #
-# `self.query(x)` is (B, T, H * N). First `.view(B, T, -1, self.d_head)`, then `.transpose(1, 2)`. To `view` it as
+# `self.query(x)` is (B, T, H * N): `rearrange(self.query(x), "b t (h n) -> b h t n", n=self.d_head)`. To `view` it as
 # (B, H, T, N) at once runs, too, and mixes tokens with heads.
 #
 # </details>
 # <details><summary>Hint 2: what is turned, and when</summary>
 #
-# `rotate_half_split(q, shared["cos"], shared["sin"])`, and the same for `k`, *before* the cache: a key is turned once, by its
+# `rotate_half_split(q, shared.cos, shared.sin)`, and the same for `k`, *before* the cache: a key is turned once, by its
 # own position. Values are not turned: only $q \cdot k$ asks for distances.
 #
 # </details>
@@ -436,16 +440,16 @@ class GroupedAttention(nn.Module):
         self.d_head = d_head
 
     def forward(self, x, state, shared):
-        """(B, T, C), a KVCache or None, {"cos", "sin"} -> (B, T, C), and the cache with the new tokens in it."""
+        """(B, T, C), a KVCache or None, a Shared with cos and sin -> (B, T, C), and the cache with the new tokens in it."""
         B, T, C = x.shape
         ### BEGIN SOLUTION
-        q = self.query(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, H, T, N)
-        k = self.key(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, G, T, N)
-        v = self.value(x).view(B, T, -1, self.d_head).transpose(1, 2)  # (B, G, T, N)
-        q, k = (rotate_half_split(z, shared["cos"], shared["sin"]) for z in (q, k))
+        q = rearrange(self.query(x), "b t (h n) -> b h t n", n=self.d_head)  # (B, H, T, N)
+        k = rearrange(self.key(x), "b t (g n) -> b g t n", n=self.d_head)  # (B, G, T, N)
+        v = rearrange(self.value(x), "b t (g n) -> b g t n", n=self.d_head)  # (B, G, T, N)
+        q, k = (rotate_half_split(z, shared.cos, shared.sin) for z in (q, k))
         state = KVCache(k, v) if state is None else state.append(k, v)
         y = attend(q, state.keys, state.values)  # (B, H, T, N)
-        return self.output(y.transpose(1, 2).reshape(B, T, -1)), state
+        return self.output(rearrange(y, "b h t n -> b t (h n)")), state
         ### END SOLUTION
 
 
@@ -467,7 +471,7 @@ def in_pieces(mixer, x, sizes):
     state, outputs, position = None, [], 0
     for piece in x.split(sizes, dim=1):
         cos, sin = rope_table(mixer.d_head, piece.shape[1], offset=position, dtype=x.dtype)
-        y, state = mixer(piece, state, {"cos": cos, "sin": sin})
+        y, state = mixer(piece, state, Shared(cos, sin))
         outputs.append(y)
         position += piece.shape[1]
     return torch.cat(outputs, dim=1)
@@ -507,7 +511,7 @@ def seconds_to_write(cached, T=256):
     with torch.no_grad():
         for t in range(T):
             first = t if cached else 0
-            shared = {"cos": cos[first : t + 1], "sin": sin[first : t + 1]}
+            shared = Shared(cos[first : t + 1], sin[first : t + 1])
             _, state = mixer(x[:, first : t + 1], state if cached else None, shared)
     return time.process_time() - begin
 
@@ -570,7 +574,8 @@ widgets.explore(
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# There is a function that repeats each element in place. A model that is trained from scratch gets used to any fixed pairs.
+# torch's `k.repeat` can only tile. einops' `repeat` does what the parentheses say. A model that is trained from scratch
+# gets used to any fixed pairs.
 #
 # </details>
 
@@ -589,7 +594,7 @@ print("query heads 0 to 7 read", tiled_keys(numbered, 8).flatten().int().tolist(
 def shared_keys(k, n_heads):
     """(B, G, S, N) -> (B, H, S, N): a key head for each query head, neighbours share."""
     ### BEGIN SOLUTION
-    return k.repeat_interleave(n_heads // k.shape[1], dim=1)
+    return repeat(k, "b g s n -> b (g r) s n", r=n_heads // k.shape[1])
     ### END SOLUTION
 
 
@@ -690,7 +695,7 @@ for name in ("llama-7b", "llama-65b", "llama-2-70b", "mistral-7b-v0.1", "tinylla
 # ## In the wild
 #
 # transformers calls it `LlamaAttention`. `q_proj`, `k_proj`, `v_proj`, `o_proj` are our `query`, `key`, `value`, `output`;
-# `repeat_kv` is our `repeat_interleave`; `eager_attention_forward` is our `attend`, with a mask that is added. Meta's files
+# `repeat_kv` is our `repeat`; `eager_attention_forward` is our `attend`, with a mask that is added. Meta's files
 # say `wq`, `wk`, `wv`, `wo`. The same weights must give the same numbers:
 
 # %% tags=["nbval-check-output"]
@@ -705,7 +710,7 @@ ours.load_state_dict({f"{names[name.split('.')[0]]}.weight": weight for name, we
 x, (cos, sin) = torch.randn(2, 11, 96), rope_table(16, 11)
 wide = [torch.cat([z, z], dim=-1)[None] for z in (cos, sin)]  # they keep the table twice, side by side
 mask = torch.full((11, 11), -torch.inf).triu(1)[None, None]
-difference = (theirs(x, wide, mask)[0] - ours(x, None, {"cos": cos, "sin": sin})[0]).abs().max()
+difference = (theirs(x, wide, mask)[0] - ours(x, None, Shared(cos, sin))[0]).abs().max()
 print("largest difference to transformers below 1e-6:", bool(difference < 1e-6))
 
 # %% [markdown]

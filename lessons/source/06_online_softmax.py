@@ -18,7 +18,9 @@ import time
 import torch
 import torch.nn.functional as F
 
-from lib.layers.attention import attend, attend_fused, causal_mask
+from lib.layers.attention import attend
+from lib.layers.fast import attend_fused
+from lib.layers.mask import causal_mask
 from lib.models.presets import PRESETS
 from lessons.figures import lesson_06 as figures
 from lib.show import plots, widgets

@@ -22,6 +22,7 @@ from lib.layers.attention import GroupedAttention
 from lib.layers.mlp import SwiGLU, llama_d_ff
 from lib.layers.norm import RMSNorm
 from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
 from lib.models.llama import LlamaConfig
 from lib.models.presets import PRESETS
 from lib.models.skeleton import State
@@ -168,7 +169,7 @@ plots.blocks(
 # needs 07.1
 #
 # Fill in `forward`. The angles of RoPE are the same in all blocks, so they are computed once and handed round in
-# `shared`, as `{"cos": ..., "sin": ...}`. When a state is given, the first new token does not stand at position 0.
+# `shared`, as `Shared(cos, sin)`. When a state is given, the first new token does not stand at position 0.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -212,7 +213,7 @@ class Llama(nn.Module):
         cos, sin = rope_table(self.config.d_head, T, self.config.rope_theta, offset=state.position)
         x, layers = self.embed(tokens), []
         for block, layer in zip(self.blocks, state.layers):
-            x, layer = block(x, layer, {"cos": cos, "sin": sin})
+            x, layer = block(x, layer, Shared(cos, sin))
             layers.append(layer)
         return self.head(self.norm(x)), State(state.position + T, layers)
         ### END SOLUTION
@@ -492,7 +493,7 @@ def broken_forward(model, tokens, state=None):
     cos, sin = rope_table(model.config.d_head, T, model.config.rope_theta)
     x = model.embed(tokens)
     for block, layer in zip(model.blocks, state.layers):
-        x, _ = block(x, layer, {"cos": cos, "sin": sin})
+        x, _ = block(x, layer, Shared(cos, sin))
     return model.head(model.norm(x)), State(state.position + T, state.layers)
 
 
@@ -505,7 +506,7 @@ def repaired_forward(model, tokens, state=None):
     cos, sin = rope_table(model.config.d_head, T, model.config.rope_theta, offset=state.position)
     x, layers = model.embed(tokens), []
     for block, layer in zip(model.blocks, state.layers):
-        x, layer = block(x, layer, {"cos": cos, "sin": sin})
+        x, layer = block(x, layer, Shared(cos, sin))
         layers.append(layer)
     return model.head(model.norm(x)), State(state.position + T, layers)
     ### END SOLUTION

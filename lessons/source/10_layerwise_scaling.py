@@ -21,6 +21,7 @@ from lib.layers.attention import GroupedAttention, attention_weights
 from lib.layers.mlp import SwiGLU
 from lib.layers.norm import RMSNorm, rms_norm
 from lib.layers.rope import rope_table, rotate_half_split
+from lib.layers.shared import Shared
 from lib.models import openelm
 from lib.models.openelm import OpenElmConfig, block_parameters, openelm_config, reversed_layers
 from lib.models.presets import OPENELM_PRESETS
@@ -352,7 +353,7 @@ class OpenElm(nn.Module):
         cos, sin = rope_table(self.config.d_head, T, self.config.rope_theta, offset=state.position)
         x, layers = self.embed(tokens), []
         for block, layer in zip(self.blocks, state.layers):
-            x, layer = block(x, layer, {"cos": cos, "sin": sin})
+            x, layer = block(x, layer, Shared(cos, sin))
             layers.append(layer)
         return self.head(self.norm(x)), State(state.position + T, layers)
 

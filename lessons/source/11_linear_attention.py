@@ -17,9 +17,11 @@ import time
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
 from lib.layers.attention import GroupedAttention
 from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
 from lib.models.presets import PRESETS
 from lessons.figures import lesson_11 as figures
 from lib.show import plots, widgets
@@ -42,7 +44,7 @@ for count in (1, 4, 16):
     T = sum(len(tokenizer.encode(tale)) for tale in tales[:count])
     cos, sin = rope_table(16, T)
     with torch.no_grad():
-        _, cache = layer(torch.randn(1, T, 64), None, {"cos": cos, "sin": sin})
+        _, cache = layer(torch.randn(1, T, 64), None, Shared(cos, sin))
     kept = cache.keys.numel() + cache.values.numel()
     print(f"{count:2} tales, {T:5,} tokens: {kept:7,} numbers to keep, and to work through for the next token")
 
@@ -680,10 +682,10 @@ x, reached = torch.randn(2, 20, 24), []
 published.norm.register_forward_hook(lambda norm, inputs, output: reached.append(inputs[0]))
 with torch.no_grad():
     published(x, None, None)
-    joint = F.silu(published.qkv_proj(x)).unflatten(-1, (4, 18)).transpose(1, 2)  # (B, H, T, 3 N)
+    joint = rearrange(F.silu(published.qkv_proj(x)), "b t (h n) -> b h t n", h=4)  # (B, H, T, 3 N)
     q, k, v = joint.split(6, dim=-1)
     keep = torch.exp(-published.slope_rate).flatten()
-    ours = fading(q, k, v, keep).transpose(1, 2).flatten(2)  # (B, T, H * N)
+    ours = rearrange(fading(q, k, v, keep), "b h t n -> b t (h n)")  # (B, T, H * N)
 print("keep, one for each head:", [round(share, 3) for share in keep.tolist()])
 print("equal to the published layer:", bool((ours - reached[0]).abs().max() < 1e-5))
 assert (ours - reached[0]).abs().max() < 1e-5

@@ -20,11 +20,11 @@ import math
 import os
 import tempfile
 import time
-import unicodedata
 from collections import Counter
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 
 from lib.layers import rwkv4
@@ -492,7 +492,7 @@ guess.reveal(answer, "Below the root of eps, 0.025, a head stays quiet.")
 def broken_norm(y, weight, bias, eps=64e-5):
     """(B, H, T, N) -> (B, T, C)."""
     B, H, T, N = y.shape
-    channels = y.transpose(2, 3).reshape(B, H * N, T)  # (B, C, T), as for a convolution
+    channels = rearrange(y, "b h t n -> b (h n) t")  # (B, C, T), as for a convolution
     return F.group_norm(channels, H, weight, bias, eps).transpose(1, 2)
 
 
@@ -507,8 +507,8 @@ def head_norm(y, weight, bias, eps=64e-5):
     """(B, H, T, N) -> (B, T, C): each head of each token by its own mean and spread."""
     B, H, T, N = y.shape
     ### BEGIN SOLUTION
-    rows = y.transpose(1, 2).reshape(B * T, H * N)  # (B*T, C)
-    return F.group_norm(rows, H, weight, bias, eps).view(B, T, H * N)  # (B, T, C)
+    rows = rearrange(y, "b h t n -> (b t) (h n)")  # (B*T, C)
+    return rearrange(F.group_norm(rows, H, weight, bias, eps), "(b t) c -> b t c", b=B)  # (B, T, C)
     ### END SOLUTION
 
 
@@ -534,7 +534,7 @@ head_norm = check("13.3", head_norm)
 #
 # <details><summary>Hint 1: heads</summary>
 #
-# `z.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)` makes (B, H, T, N) of (B, T, C).
+# `rearrange(z, "b t (h n) -> b h t n", h=self.n_heads)` makes (B, H, T, N) of (B, T, C).
 #
 # </details>
 # <details><summary>Hint 2: the decay</summary>
@@ -569,7 +569,7 @@ class TimeMix(nn.Module):
         x_r, x_k, x_v, x_g = mix(x, before, self.mix_receptance, self.mix_key, self.mix_value, self.mix_gate)
         ### BEGIN SOLUTION
         r, k, v = self.receptance(x_r), self.key(x_k), self.value(x_v)
-        r, k, v = (z.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for z in (r, k, v))  # (B, H, T, N)
+        r, k, v = (rearrange(z, "b t (h n) -> b h t n", h=self.n_heads) for z in (r, k, v))  # (B, H, T, N)
         y, S = wkv_chunked(r, k, v, -self.decay.exp()[:, None], self.bonus, S)
         y = head_norm(y, self.norm.weight, self.norm.bias, self.norm.eps)  # (B, T, C)
         return self.output(y * F.silu(self.gate(x_g))), (last, S)
@@ -779,6 +779,8 @@ guess.reveal(f"{state // per_token}", "A cache is exact and grows; a state is sm
 # head: 8,192 parameters in Eagle 7B. So what does an alphabet cost, and who got it?
 
 # %% tags=["nbval-check-output"]
+import unicodedata
+
 from lib.text.languages import language_name, name_lists, paragraphs
 from lib.text.published import load_tokenizer
 

@@ -22,10 +22,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import nn
 
 from lib.layers import rwkv5, rwkv7
+from lib.layers.heads import HeadNorm, to_heads
 from lib.layers.low_rank import LowRank
+from lib.layers.shared import Shared
 from lib.layers.shift import lean, shift
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.models.rwkv_start import learning_groups
@@ -82,7 +85,7 @@ class Tiny(nn.Module):
 
     def forward(self, tokens):
         x = self.norm_embed(self.embed(tokens).sum(-2))  # (B, T, C)
-        return self.head(self.norm(self.block(x, (None, None), {})[0]))  # (B, T, 8)
+        return self.head(self.norm(self.block(x, (None, None), Shared())[0]))  # (B, T, 8)
 
 
 # %%
@@ -444,23 +447,23 @@ print(f"add only, 16 times: A answers {ask(added, A)[0]:.0f}, B answers {ask(add
 #
 # **Exercise 14.2** · implement · ●●○ · 15 min · 5 points · teaches RWKV-7's recurrence · needs the formula
 #
-# Write the loop's body. Three traps: $S a$ is the answer of the **old** state, before the decay. The decay belongs to the axis
-# of the **keys**, the last one. And $y_t$ is read from the **new** state: there is no bonus $u$ for the token itself, since
-# the token is in $S$ by then.
+# Write the loop's body. There each vector is a **column**, (B, H, N, 1), and `.mT` makes a row of it. Three traps: $S a$ is
+# the answer of the **old** state, before the decay. The decay belongs to the axis of the **keys**, the last one. And $y_t$ is
+# read from the **new** state: there is no bonus $u$ for the token itself, since the token is in $S$ by then.
 #
 # <details><summary>Hint 1: the answer</summary>
 #
-# `S @ a_t[..., None]` is (B, H, N, 1): a column of values.
+# `S @ a` is (B, H, N, 1): a column of values.
 #
 # </details>
 # <details><summary>Hint 2: the outer products</summary>
 #
-# A column times a row: `answer * b_t[..., None, :]`, and `v_t[..., :, None] * k_t[..., None, :]`, both (B, H, N, N).
+# A column times a row: `(S @ a) * b.mT`, and `v * k.mT`, both (B, H, N, N).
 #
 # </details>
 # <details><summary>Hint 3: the decay</summary>
 #
-# `S * w_t[..., None, :]` multiplies each column, that is each key channel, by its own $w$.
+# `S * w.mT` multiplies each column of `S`, that is each key channel, by its own $w$. `ys` collects `S @ r`.
 #
 # </details>
 
@@ -470,14 +473,13 @@ def wkv(r, k, v, log_w, a, b, state=None):
     """r, k, v, log_w, a, b (B, H, T, N), state (B, H, N, N) or None -> y (B, H, T, N), and the last state."""
     B, H, T, N = k.shape
     S, ys = k.new_zeros(B, H, N, N) if state is None else state, []
-    tokens = zip(*(z.unbind(2) for z in (r, k, v, log_w.exp(), a, b)), strict=True)
-    for r_t, k_t, v_t, w_t, a_t, b_t in tokens:
+    columns = [z[..., None].unbind(2) for z in (r, k, v, log_w.exp(), a, b)]  # one for each token
+    for r, k, v, w, a, b in zip(*columns, strict=True):
         ### BEGIN SOLUTION
-        answer = S @ a_t[..., None]  # (B, H, N, 1)
-        S = S * w_t[..., None, :] + answer * b_t[..., None, :] + v_t[..., :, None] * k_t[..., None, :]
-        ys.append((S @ r_t[..., None]).squeeze(-1))
+        S = S * w.mT + (S @ a) * b.mT + v * k.mT
+        ys.append(S @ r)
         ### END SOLUTION
-    return torch.stack(ys, dim=2), S
+    return torch.stack(ys, dim=2).squeeze(-1), S
 
 
 # %% tags=["check:14.2"]
@@ -540,7 +542,7 @@ widgets.explore(
 def broken_removal(k, rate, factor, n_heads):
     """k, rate (B, T, C), factor (C,) -> a, b (B, H, T, N)."""
     removed = F.normalize(k * factor, dim=-1)
-    removed, rate = (rwkv5.to_heads(z, n_heads) for z in (removed, rate))  # (B, H, T, N)
+    removed, rate = (to_heads(z, n_heads) for z in (removed, rate))  # (B, H, T, N)
     return -removed * rate, removed * rate
 
 
@@ -548,7 +550,7 @@ def left_over(removal, d_model=32, n_heads=4, rate=0.9):
     """The share of an old value that is left when its key comes with nothing to write, for each head."""
     k = torch.randn(1, 1, d_model, generator=torch.Generator().manual_seed(2))
     a, b = removal(k, torch.full_like(k, rate), torch.ones(d_model), n_heads)
-    key = F.normalize(rwkv5.to_heads(k, n_heads), dim=-1)  # (B, H, T, N)
+    key = F.normalize(to_heads(k, n_heads), dim=-1)  # (B, H, T, N)
     S = key.transpose(-1, -2) @ key  # something stands under the key
     nothing = torch.zeros_like(key)
     y, _ = wkv(key, nothing, nothing, nothing, a, b, S)
@@ -562,7 +564,7 @@ print("left of the old value, by head:", [round(share, 2) for share in left_over
 def removal(k, rate, factor, n_heads):
     """k, rate (B, T, C), factor (C,) -> a, b (B, H, T, N): minus the removal key, and the rate times it."""
     ### BEGIN SOLUTION
-    removed, rate = (rwkv5.to_heads(z, n_heads) for z in (k * factor, rate))  # (B, H, T, N)
+    removed, rate = (to_heads(z, n_heads) for z in (k * factor, rate))  # (B, H, T, N)
     removed = F.normalize(removed, dim=-1)
     return -removed, removed * rate
     ### END SOLUTION
@@ -584,8 +586,9 @@ print("left of the old value, by head:", [round(share, 2) for share in left_over
 #
 # With `removal` the rest is plain. Three pieces are new. The **rate** also scales what is written: $k \leftarrow k\,(1 + (\beta -
 # 1)\,\alpha)$, where $\alpha$ (`boost`) is learned; at $\alpha = 1$ a rate of 0 means neither erase nor write. The **[value residual](../lessons/GLOSSARY.md#value-residual)**:
-# the first layer keeps its values, and every later layer may lean towards them, $v + (v_{\text{first}} - v)\,
-# \sigma(\dots)$, so that a deep layer still sees what the words were. And the **bonus** moves out of the state: the token's own
+# every later layer may lean towards the values of the first one, $v + (v_{\text{first}} - v)\, \sigma(\dots)$, so that a
+# deep layer still sees what the words were. The model computes these values before any layer runs, and hands them to all
+# of them as `shared.first_values`. And the **bonus** moves out of the state: the token's own
 # value, times $\sum_n r_n k_n p_n$ with learned $p$, is added behind the norm.
 
 
@@ -605,13 +608,13 @@ class Weights(nn.Module):
         self.bonus = nn.Parameter(torch.zeros(self.n_heads, d_head))
         for name in ("receptance", "key", "value", "output"):
             self.add_module(name, nn.Linear(d_model, d_model, bias=False))
-        self.norm = rwkv5.HeadNorm(self.n_heads, d_model, head_eps)
+        self.norm = HeadNorm(self.n_heads, d_model, head_eps)
 
 
 # %% tags=["builds:lib.layers.rwkv7.TimeMix"]
 class TimeMix(Weights):
     def forward(self, x, state, shared):
-        """x (B, T, C), (last token, S) or None, {"first_values"} -> (B, T, C), the pair (last token, S)."""
+        """x (B, T, C), (last token, S) or None, a Shared -> (B, T, C), the pair (last token, S)."""
         last, S = state or (None, None)
         before, last = shift(x, last)
         leans = self.lean_receptance, self.lean_decay, self.lean_key
@@ -619,17 +622,15 @@ class TimeMix(Weights):
         x_r, x_w, x_k, x_v, x_a, x_g = lean(x, before, *leans)
         r, k, v = self.receptance(x_r), self.key(x_k), self.value(x_v)
         log_w = -math.exp(-0.5) * self.decay(x_w).sigmoid()
-        if self.residual is None:
-            shared["first_values"] = v
-        else:
-            v = v + (shared["first_values"] - v) * self.residual(x_v).sigmoid()
+        if self.residual is not None:
+            v = v + (shared.first_values - v) * self.residual(x_v).sigmoid()
         rate = self.rate(x_a).sigmoid()
         a, b = removal(k, rate, self.removal, self.n_heads)
         k = k * (1 + (rate - 1) * self.boost)
-        r, k, v, log_w = (rwkv5.to_heads(z, self.n_heads) for z in (r, k, v, log_w))  # (B, H, T, N)
+        r, k, v, log_w = (to_heads(z, self.n_heads) for z in (r, k, v, log_w))  # (B, H, T, N)
         y, S = wkv(r, k, v, log_w, a, b, S)
         own = (r * k * self.bonus[:, None]).sum(-1, keepdim=True) * v  # (B, H, T, N)
-        y = self.norm(y) + own.transpose(1, 2).flatten(2)  # (B, T, C)
+        y = self.norm(y) + rearrange(own, "b h t n -> b t (h n)")  # (B, T, C)
         return self.output(y * self.gate(x_g)), (last, S)
 
 
@@ -701,7 +702,7 @@ answers = check("14.4", answers)
 torch.manual_seed(2)
 r, k, v, rate, factor = torch.randn(5, 2, 100, 24, dtype=torch.float64)
 a, b = removal(k, rate.sigmoid(), torch.ones(24, dtype=torch.float64), 3)
-r, k, v, log_w = (rwkv5.to_heads(z, 3) for z in (r, k, v, -math.exp(-0.5) * factor.sigmoid()))  # (B, H, T, N)
+r, k, v, log_w = (to_heads(z, 3) for z in (r, k, v, -math.exp(-0.5) * factor.sigmoid()))  # (B, H, T, N)
 z = answers(k, v, a, b)
 pairs = (r @ k.transpose(-1, -2)).tril() @ v + (r @ b.transpose(-1, -2)).tril() @ z
 undecayed, _ = wkv(r, k, v, torch.zeros_like(k), a, b)

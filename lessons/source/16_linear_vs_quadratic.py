@@ -22,7 +22,8 @@ from dataclasses import replace
 import torch
 
 from lib.layers import rwkv5
-from lib.layers.attention import attend, attend_fused
+from lib.layers.attention import attend
+from lib.layers.fast import attend_fused
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.presets import preset
 from lib.models.rwkv import Rwkv, RwkvConfig

@@ -7,8 +7,9 @@ This is the idea in FlashAttention (Dao et al. 2022, arXiv 2205.14135, section 3
 import math
 
 import torch
+from einops import repeat
 
-from lib.layers.attention import causal_mask
+from lib.layers.mask import causal_mask
 
 
 def start_softmax(q):
@@ -44,7 +45,8 @@ def attend_online(q, k, v, block=64, window=None):
     if block < 1:
         raise ValueError(f"a block of {block} keys holds nothing: choose 1 or more")
     T, S = q.shape[2], k.shape[2]
-    k, v = (z.repeat_interleave(q.shape[1] // z.shape[1], dim=1).to(q.dtype) for z in (k, v))  # (B, H, S, N)
+    r = q.shape[1] // k.shape[1]  # query heads to a key head
+    k, v = (repeat(z, "b g s n -> b (g r) s n", r=r).to(q.dtype) for z in (k, v))  # (B, H, S, N)
     state = start_softmax(q)
     wide = state[2].dtype
     for s in range(0, S, block):

@@ -11,6 +11,7 @@ Source: Su et al. 2021, arXiv 2104.09864, section 3.2.2.
 """
 
 import torch
+from einops import rearrange
 
 
 def rope_table(d_head, length, theta=10000.0, offset=0, device=None, dtype=torch.float32):
@@ -31,20 +32,10 @@ def rotate_half_split(x, cos, sin):
     """Turn the pairs (j, j + N/2) of x by the table's angles.
 
     (a, b) -> (a cos - b sin, b cos + a sin).  x: (..., T, N); cos, sin: (T, N/2). Returns x's shape and dtype.
+    The models call `lib.layers.fast.rotate_whole`, which gives the same.
     """
-    return rotate_whole(x, *whole_table(cos, sin))
-
-
-def whole_table(cos, sin):
-    """Return (cos, cos) and (-sin, sin), each (T, N): the table for `rotate_whole`, made once for all layers."""
-    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
-
-
-def rotate_whole(x, cos, sin):
-    """Do what `rotate_half_split` does, whole heads at a time, not halves: (a, b) (cos, cos) + (b, a) (-sin, sin)."""
-    ab = x.to(torch.promote_types(x.dtype, cos.dtype))  # (..., T, N)
-    ba = ab.roll(ab.shape[-1] // 2, -1)  # (..., T, N)
-    return (ab * cos).add_(ba.mul_(sin)).type_as(x)  # (..., T, N)
+    a, b = x.chunk(2, dim=-1)  # (..., T, N/2)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).type_as(x)  # (..., T, N)
 
 
 def rotate_interleaved(x, cos, sin):
@@ -60,20 +51,19 @@ def to_half_split(weight, n_heads):
     weight: (n_heads * N, C). Row 2j + i of a head moves to row i * N/2 + j: for N = 8 the order is 0 2 4 6 1 3 5 7.
     Value and output matrices stay as they are: only what is rotated knows about pairs.
     """
-    return _regroup(weight, n_heads, pairs_first=True)
+    _check_rows(weight, n_heads)
+    return rearrange(weight, "(h j i) ... -> (h i j) ...", h=n_heads, i=2)
 
 
 def to_interleaved(weight, n_heads):
     """Undo `to_half_split`, bit for bit."""
-    return _regroup(weight, n_heads, pairs_first=False)
+    _check_rows(weight, n_heads)
+    return rearrange(weight, "(h i j) ... -> (h j i) ...", h=n_heads, i=2)
 
 
-def _regroup(weight, n_heads, pairs_first):
+def _check_rows(weight, n_heads):
     rows = weight.shape[0]
     if rows % (2 * n_heads):
         raise ValueError(
             f"{rows} rows are not {n_heads} heads of an even size: pass the number of heads of this matrix"
         )
-    pairs = rows // n_heads // 2
-    inner = (pairs, 2) if pairs_first else (2, pairs)
-    return weight.reshape(n_heads, *inner, -1).transpose(1, 2).reshape(weight.shape)

@@ -11,7 +11,8 @@ RWKV-v4neo/src/model.py and RWKV-v4neo/cuda/wkv_cuda.cu.
 import torch
 from torch import nn
 
-from lib.layers.linear_attention import in_chunks, in_full_precision, out_of_chunks
+from lib.layers.chunks import in_chunks, out_of_chunks
+from lib.layers.precision import in_full_precision
 from lib.layers.shift import mix, shift
 
 

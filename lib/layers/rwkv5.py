@@ -14,11 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.layers.linear_attention import carry, empty_state, fit_chunk, in_chunks, in_full_precision, out_of_chunks
+from lib.layers.chunks import carry, empty_state, fit_chunk, in_chunks, out_of_chunks
+from lib.layers.heads import HeadNorm, to_heads
+from lib.layers.precision import in_full_precision
 from lib.layers.rwkv4 import ChannelMix
 from lib.layers.shift import mix, shift
 
-__all__ = ["ChannelMix", "HeadNorm", "TimeMix", "to_heads", "wkv", "wkv_chunked"]
+__all__ = ["ChannelMix", "TimeMix", "wkv", "wkv_chunked"]
 
 
 @in_full_precision
@@ -59,24 +61,6 @@ def wkv_chunked(r, k, v, log_w, u, state=None, chunk=None):
     states, state = carry(end.exp(), added, state)
     y = y + math.exp(-lift) * (asks @ states)
     return out_of_chunks(y, T), state
-
-
-def to_heads(x, n_heads):
-    """Split channels into heads: (B, T, C) -> (B, H, T, N)."""
-    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)  # (B, H, T, N)
-
-
-class HeadNorm(nn.GroupNorm):
-    """Normalise each head's output by its own mean and spread, and lay the heads side by side again.
-
-    RWKV's code divides y by 8 first and takes eps 1e-5; eps 64e-5 = 1e-5 * 8^2 is the same without the division.
-    """
-
-    def forward(self, y):
-        """(B, H, T, N) -> (B, T, C)."""
-        B, H, T, N = y.shape
-        rows = y.transpose(1, 2).reshape(B * T, H * N)  # (B*T, C)
-        return super().forward(rows).view(B, T, H * N)  # (B, T, C)
 
 
 class TimeMix(nn.Module):

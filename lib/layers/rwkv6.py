@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lib.layers.heads import HeadNorm, to_heads
 from lib.layers.low_rank import LowRank
-from lib.layers.rwkv5 import HeadNorm, to_heads, wkv, wkv_chunked
+from lib.layers.rwkv5 import wkv, wkv_chunked
 from lib.layers.shift import lean, shift
 
 __all__ = ["ChannelMix", "DataShift", "TimeMix", "wkv", "wkv_chunked"]

@@ -15,25 +15,25 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.layers.linear_attention import empty_state, fit_chunk, in_chunks, in_full_precision, out_of_chunks
+from lib.layers.chunks import empty_state, fit_chunk, in_chunks, out_of_chunks
+from lib.layers.heads import HeadNorm, to_heads
 from lib.layers.low_rank import LowRank
-from lib.layers.rwkv5 import HeadNorm, to_heads
+from lib.layers.precision import in_full_precision
 from lib.layers.shift import lean, shift
 
 
 @in_full_precision
 def wkv(r, k, v, log_w, a, b, state=None):
-    """Return y and the last S, token by token, as the paper writes it.
+    """Return y and the last S, token by token, as the paper writes it: each vector is a column, (B, H, N, 1).
 
     r, k, v, log_w <= 0, a, b: (B, H, T, N); S: (B, H, N, N), None at the start. Returns (B, H, T, N), (B, H, N, N).
     """
     S = empty_state(v, k) if state is None else state  # (B, H, N, N)
-    ys = []
-    for r_t, k_t, v_t, w_t, a_t, b_t in zip(*(z.unbind(2) for z in (r, k, v, log_w.exp(), a, b)), strict=True):
-        answer = S @ a_t[..., None]  # (B, H, N, 1)
-        S = S * w_t[..., None, :] + answer * b_t[..., None, :] + v_t[..., :, None] * k_t[..., None, :]
-        ys.append((S @ r_t[..., None]).squeeze(-1))
-    return torch.stack(ys, dim=2), S  # (B, H, T, N), (B, H, N, N)
+    columns, ys = [z[..., None].unbind(2) for z in (r, k, v, log_w.exp(), a, b)], []
+    for r, k, v, w, a, b in zip(*columns, strict=True):
+        S = S * w.mT + (S @ a) * b.mT + v * k.mT
+        ys.append(S @ r)
+    return torch.stack(ys, dim=2).squeeze(-1), S  # (B, H, T, N), (B, H, N, N)
 
 
 @in_full_precision
@@ -74,8 +74,8 @@ def _transposed(z):
 class TimeMix(nn.Module):
     """Goose's time mixer: shift, project, remember by the delta rule, norm by head, add the bonus, gate, project back.
 
-    x: (B, T, C), C = H N; state: (the last token (B, C), S (B, H, N, N)) or None. The first layer leaves its values in
-    shared["first_values"], and all others move theirs towards them. ranks: of decay, rate, residual and gate.
+    x: (B, T, C), C = H N; state: (the last token (B, C), S (B, H, N, N)) or None. All layers but the first move their
+    values towards shared.first_values, which are the first one's own. ranks: of decay, rate, residual and gate.
     """
 
     def __init__(self, d_model, d_head, ranks, first, head_eps=64e-5):
@@ -100,12 +100,8 @@ class TimeMix(nn.Module):
         before, last = shift(x, last)
         leans = self.lean_receptance, self.lean_decay, self.lean_key, self.lean_value, self.lean_rate, self.lean_gate
         x_r, x_w, x_k, x_v, x_a, x_g = lean(x, before, *leans)
-        r, k, v = self.receptance(x_r), self.key(x_k), self.value(x_v)
+        r, k, v = self.receptance(x_r), self.key(x_k), self.values(x_v, shared.first_values)
         log_w = -math.exp(-0.5) * self.decay(x_w).sigmoid()  # (B, T, C), above -0.607
-        if self.residual is None:
-            shared["first_values"] = v
-        else:
-            v = v + (shared["first_values"] - v) * self.residual(x_v).sigmoid()
         rate = self.rate(x_a).sigmoid()
         removed, k = k * self.removal, k * (1 + (rate - 1) * self.boost)
         r, k, v, log_w, rate, removed = (to_heads(z, self.n_heads) for z in (r, k, v, log_w, rate, removed))
@@ -116,6 +112,23 @@ class TimeMix(nn.Module):
         own = (r * k * self.bonus[:, None]).sum(-1, keepdim=True) * v  # (B, H, T, N)
         y = self.norm(y) + own.transpose(1, 2).reshape(B, T, C)
         return self.output(y * self.gate(x_g)), (last, S)  # (B, T, C), ...
+
+    def values(self, x_v, first):
+        """Return the values, moved towards the first layer's, (B, T, C); the first layer's are these, once computed."""
+        if self.residual is None and first is not None:
+            return first
+        v = self.value(x_v)  # (B, T, C)
+        return v if self.residual is None else v + (first - v) * self.residual(x_v).sigmoid()
+
+
+def first_values(mixer, x, state):
+    """Return the values of the first layer's time mixer, (B, T, C) -> (B, T, C), before any layer runs.
+
+    mixer: a `TimeMix`; x: what it will get; state: its own, as `forward` takes it.
+    """
+    before, _ = shift(x, None if state is None else state[0])
+    (x_v,) = lean(x, before, mixer.lean_value)
+    return mixer.value(x_v)
 
 
 class ChannelMix(nn.Module):

@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from lib.layers import fast
 from lib.layers.attention import GroupedAttention
 from lib.layers.mlp import SwiGLU
 from lib.layers.norm import RMSNorm
 from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
 from lib.models.sizes import MOST, MOST_LAYERS, check_flag, check_heads, check_positive, check_rope, check_whole
 from lib.models.skeleton import Block, LanguageModel, initialise
 
@@ -70,16 +72,15 @@ class Llama(LanguageModel):
         """Return block i; OpenELM's differ from each other."""
         return llama_block(config, config.n_heads, config.n_kv_heads, config.d_ff, window=config.window)
 
-    def shared(self, position, T, x):
-        """Return cos and sin of the T positions, (T, N/2) each. The whole table is made once, at first use."""
+    def shared(self, position, T, x, layers=None):
+        """Return RoPE's table for the T positions. That of all positions is made once, at first use."""
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
         if self._table is None or self._table[0].device != x.device or self._table[0].dtype != wide:
             config = self.config
-            self._table = rope_table(
-                config.d_head, config.context_length, config.rope_theta, device=x.device, dtype=wide
-            )
-        cos, sin = (table[position : position + T] for table in self._table)
-        return {"cos": cos, "sin": sin}
+            cos, sin = rope_table(config.d_head, config.context_length, config.rope_theta, device=x.device, dtype=wide)
+            self._table = cos, sin, *fast.whole_table(cos, sin)
+        cos, sin, *whole = (table[position : position + T] for table in self._table)
+        return Shared(cos, sin, tuple(whole))
 
 
 def llama_block(config, n_heads, n_kv_heads, d_ff, **attention):

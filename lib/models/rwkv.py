@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from lib.layers import rwkv4, rwkv5, rwkv6, rwkv7
+from lib.layers.shared import Shared
 from lib.models.rwkv_start import initialise_rwkv
 from lib.models.sizes import MOST, MOST_LAYERS, check_flag, check_positive, check_whole
 from lib.models.skeleton import Block, LanguageModel
@@ -81,6 +82,14 @@ class Rwkv(LanguageModel):
         blocks = [_block(config, i) for i in range(config.n_layers)]
         super().__init__(config, blocks, _norm(config), _norm(config))
         initialise_rwkv(self)
+
+    def shared(self, position, T, x, layers=None):
+        """Return the first values, which RWKV-7's layers read; nothing for the other generations."""
+        if self.config.generation != 7:
+            return Shared()
+        first = self.blocks[0]
+        state = None if layers is None else layers[0][0]
+        return Shared(first_values=rwkv7.first_values(first.mix_time, first.norm_time(x), state))
 
 
 def _norm(config):

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from lib.layers.shared import Shared
+
 
 class State(NamedTuple):
     """All that a model remembers: how many tokens it saw, and per block what its two mixers keep."""
@@ -55,9 +57,12 @@ class LanguageModel(nn.Module):
         if config.tied:
             self.head.weight = self.embed.weight
 
-    def shared(self, position, T, x):
-        """Return what one place computes and all blocks read, for the T tokens after `position`; a block may add."""
-        return {}
+    def shared(self, position, T, x, layers=None):
+        """Return what one place computes and all blocks read, for the T tokens after `position`: a `Shared`.
+
+        x: (B, T, C), what the first block gets; layers: the blocks' states, None at the start.
+        """
+        return Shared()
 
     def hidden(self, tokens, state=None):
         """Return what the head sees, (B, T) -> (B, T, C), and the new state.
@@ -67,7 +72,7 @@ class LanguageModel(nn.Module):
         state = State(0, [(None, None)] * len(self.blocks)) if state is None else state
         self._check(tokens, state.position)
         x = self.norm_embed(self.embed(tokens))  # (B, T, C)
-        shared = self.shared(state.position, tokens.shape[1], x)
+        shared = self.shared(state.position, tokens.shape[1], x, state.layers)
         layers = []
         for block, layer in zip(self.blocks, state.layers, strict=True):
             x, layer = block(x, layer, shared)

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.layers.attention import Buffer, GroupedAttention
+from lib.layers.attention import GroupedAttention
+from lib.layers.fast import rms_norm, rotate_whole
+from lib.layers.kv_cache import Buffer
 from lib.layers.mlp import SwiGLU
-from lib.layers.norm import RMSNorm, rms_norm
-from lib.layers.rope import rotate_whole, whole_table
+from lib.layers.norm import RMSNorm
 from lib.models.llama import Llama
 from lib.models.skeleton import Block
 
@@ -77,7 +78,7 @@ class Decoder:
         self.embedding, self.norm, self.eps = model.embed.weight, model.norm.weight, model.norm.eps
         self.position, self.d_head, self.window = state.position, model.config.d_head, model.blocks[0].mix_time.window
         shared = model.shared(0, state.position + n_tokens, self.embedding)
-        self.table = torch.stack(whole_table(shared["cos"], shared["sin"]))  # (2, S, N)
+        self.table = torch.stack(shared.whole)  # (2, S, N)
         C = len(self.norm)
         self.mean, self.eps_1 = self.norm.new_full((C, 1), 1 / C), self.norm.new_full((1, 1), self.eps)
         layers = zip(model.blocks, state.layers, strict=True)

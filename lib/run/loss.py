@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from lib.layers.norm import product_dtype
+from lib.layers.precision import product_dtype
 from lib.models.skeleton import LanguageModel
 
 # Rows of logits that are there at one time: for a vocabulary of 2,048 they are 4 MB. With fewer rows the small

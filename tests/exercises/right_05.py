@@ -6,8 +6,9 @@ from torch import nn
 
 from lessons.exercises.lesson_05 import below, of_scores
 from lessons.exercises.lesson_05_wrong import turned
-from lib.layers import attention
-from lib.layers.attention import KVCache, attention_weights
+from lib.layers import fast
+from lib.layers.attention import attention_weights
+from lib.layers.kv_cache import KVCache
 from lib.layers.rope import rotate_half_split
 from tests.exercises.rights import right
 
@@ -37,7 +38,7 @@ class ByLists(nn.Module):
     def forward(self, x, state, shared):
         """(B, T, C) -> (B, T, C), and the cache with the new tokens in it."""
         q, k, v = (m(x).unflatten(-1, (-1, self.d_head)).movedim(2, 1) for m in (self.query, self.key, self.value))
-        q, k = rotate_half_split(q, **shared), rotate_half_split(k, **shared)
+        q, k = rotate_half_split(q, shared.cos, shared.sin), rotate_half_split(k, shared.cos, shared.sin)
         if state is not None:
             k, v = torch.cat([state.keys, k], dim=2), torch.cat([state.values, v], dim=2)
         T, S = q.shape[2], k.shape[2]
@@ -97,7 +98,7 @@ right("05.1")(
         lambda a: F.softmax(a.masked_fill(torch.ones_like(a).triu(a.shape[-1] - a.shape[-2] + 1) == 1, -1e30), -1)
     )
 )
-right("05.2")(turned(rotate_half_split, rotate_half_split, None, attention.attend_fused))
+right("05.2")(turned(rotate_half_split, rotate_half_split, None, fast.attend_fused))
 right("05.2")(
     turned(
         rotate_half_split,

@@ -3,6 +3,7 @@
 from torch import nn
 
 from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
 from lib.models.llama import Llama
 from lib.models.skeleton import State
 from tests.exercises.rights import right
@@ -67,7 +68,7 @@ def by_index(model, tokens, state=None):
     x = model.embed(tokens)
     cos, sin = _tables(model, tokens, state, x.dtype)
     for i in range(len(model.blocks)):
-        x, layers[i] = model.blocks[i](x, layers[i], {"cos": cos, "sin": sin})
+        x, layers[i] = model.blocks[i](x, layers[i], Shared(cos, sin))
     return model.head(model.norm(x)), State((state.position if state else 0) + tokens.shape[1], layers)
 
 
@@ -77,7 +78,7 @@ def by_a_longer_table(model, tokens, state=None):
     state = State(0, [(None, None) for _ in model.blocks]) if state is None else state
     x, last, layers = model.embed(tokens), state.position + tokens.shape[1], []
     table = rope_table(model.config.d_head, last, model.config.rope_theta, dtype=x.dtype)
-    shared = {name: part[state.position :] for name, part in zip(("cos", "sin"), table, strict=True)}
+    shared = Shared(*(part[state.position :] for part in table))
     before = iter(state.layers)
     for block in model.blocks:
         x, new = block(x, next(before), shared)
@@ -90,7 +91,7 @@ def by_the_parts_of_a_block(model, tokens, state=None):
     """Without calling the blocks: their four parts in order."""
     position, layers = state if state else (0, [(None, None)] * len(model.blocks))
     x, new = model.embed(tokens), []
-    shared = dict(zip(("cos", "sin"), _tables(model, tokens, state, x.dtype), strict=True))
+    shared = Shared(*_tables(model, tokens, state, x.dtype))
     for block, (time, channel) in zip(model.blocks, layers, strict=True):
         y, time = block.mix_time(block.norm_time(x), time, shared)
         z, channel = block.mix_channels(block.norm_channels(x + y), channel, shared)

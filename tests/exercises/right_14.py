@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from lessons.exercises.lesson_14 import new_state, one_hot, scaled, stepwise
-from lib.layers.rwkv5 import to_heads
+from lib.layers.heads import to_heads
 from tests.exercises.rights import right
 
 

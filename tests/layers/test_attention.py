@@ -4,9 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lib.layers.attention import GroupedAttention, KVCache, attend, attend_fused, attention_weights, causal_mask
+from lib.layers.attention import GroupedAttention, attend, attention_weights
+from lib.layers.fast import attend_fused
+from lib.layers.kv_cache import KVCache
+from lib.layers.mask import causal_mask
 from lib.layers.online_softmax import add_block, attend_online, start_softmax
 from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
 
 SHAPES = [(4, 4), (6, 2), (4, 1)]  # MHA, GQA, MQA
 
@@ -111,7 +115,7 @@ def test_gradients_pass_through_a_cache():
         state, ys, t = None, [], 0
         for part in x.split(splits, 1):
             cos, sin = rope_table(4, part.shape[1], offset=t, dtype=torch.float64)
-            y, state = mixer(part, state, {"cos": cos, "sin": sin})
+            y, state = mixer(part, state, Shared(cos, sin))
             ys.append(y)
             t += part.shape[1]
         torch.cat(ys, 1).square().sum().backward()

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from lib.layers.attention import attend
+from lib.layers.chunks import fit_chunk
 from lib.layers.linear_attention import (
     averaged,
     feature,
-    fit_chunk,
     linear_attention,
     linear_chunked,
     linear_recurrent,

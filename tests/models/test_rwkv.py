@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lib.layers.shared import Shared
 from lib.models.presets import RWKV_PRESETS, preset
 from lib.models.rwkv import Rwkv, RwkvConfig, rwkv_d_ff
 from lib.models.rwkv_start import learning_groups, vectors
@@ -247,13 +248,41 @@ def test_a_fresh_model_starts_as_rwkv_lm_says(generation):
             assert (weight == 0).all() == zero, name
         # A fresh block passes its input on.
         x = torch.randn(1, 5, 128)
-        shared = {"first_values": torch.zeros(1, 5, 128)}
+        shared = Shared(first_values=torch.zeros(1, 5, 128))
         assert torch.equal(block(x, (None, None), shared)[0], x)
     assert model.embed.weight.abs().max() <= 1e-4
     tied = Rwkv(replace(tiny(generation), tied=True))
     assert 0.018 < tied.head.weight.std() < 0.022  # the head must pass gradients on
     singular = torch.linalg.svdvals(model.head.weight)
     assert torch.allclose(singular, torch.full_like(singular, 0.5 * math.sqrt(300 / 128)), atol=1e-5)
+
+
+def test_the_first_values_are_those_that_the_first_layer_computes():
+    """RWKV-7 with its values handed on from layer to layer, as its authors write it: the same logits and gradients."""
+    torch.manual_seed(3)
+    model, tokens = Rwkv(tiny(7)).double(), torch.randint(300, (2, 11))
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    kept = []
+    model.blocks[0].mix_time.value.register_forward_hook(lambda part, inputs, output: kept.append(output))
+
+    def handed_on(tokens, layers):
+        x, shared, new = model.norm_embed(model.embed(tokens)), Shared(), []
+        for block, layer in zip(model.blocks, layers, strict=True):
+            x, layer = block(x, layer, shared)
+            shared = Shared(first_values=kept[-1])
+            new.append(layer)
+        return model.head(model.norm(x)), new
+
+    start = [(None, None)] * len(model.blocks)
+    first, layers = handed_on(tokens[:, :6], start)
+    by_hand = torch.cat([first, handed_on(tokens[:, 6:], layers)[0]], 1)
+    first, state = model(tokens[:, :6])
+    ours = torch.cat([first, model(tokens[:, 6:], state)[0]], 1)
+    assert len(kept) == 4  # once a call: the first layer does not compute them again
+    grads = [torch.autograd.grad(y, list(model.parameters()), torch.ones_like(y)) for y in (by_hand, ours)]
+    for a, b in zip((by_hand, *grads[0]), (ours, *grads[1]), strict=True):
+        assert (a - b).abs().max() <= 1e-10 * max(1, a.abs().max())
 
 
 def test_first_values_by_hand():

@@ -8,7 +8,7 @@ import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from lib.layers import attention, linear_attention, rwkv4, rwkv5, rwkv6, rwkv7
+from lib.layers import attention, chunks, fast, kv_cache, rwkv4, rwkv5, rwkv6, rwkv7
 from lib.models import presets
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.openelm import OpenElm, OpenElmConfig
@@ -56,7 +56,7 @@ def counted(call):
 @pytest.fixture
 def plain(monkeypatch):
     """Attention in plain products: torch's counter does not know the fused kernel of the CPU, and counts it as 0."""
-    monkeypatch.setattr(attention, "attend_fused", attention.attend)
+    monkeypatch.setattr(fast, "attend_fused", attention.attend)
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------
@@ -183,8 +183,8 @@ def test_chunks_do_about_the_elementwise_work_that_we_count(generation):
 
 def test_the_chunks_that_we_count_are_those_that_the_layers_choose():
     log_w = -torch.rand(1, 2, 200, 64)
-    assert linear_attention.fit_chunk(log_w, 200)[0] == cost_layers.CHUNK[5] == cost_layers.CHUNK[6]
-    assert linear_attention.fit_chunk(0.6065 * log_w, 200, longest=32)[0] == cost_layers.CHUNK[7]
+    assert chunks.fit_chunk(log_w, 200)[0] == cost_layers.CHUNK[5] == cost_layers.CHUNK[6]
+    assert chunks.fit_chunk(0.6065 * log_w, 200, longest=32)[0] == cost_layers.CHUNK[7]
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def tensors(value):
     """Yield every tensor of a state once; a cache's spare room is not part of it."""
     if isinstance(value, torch.Tensor):
         yield value
-    elif isinstance(value, attention.KVCache):
+    elif isinstance(value, kv_cache.KVCache):
         yield from (value.keys, value.values)
     elif isinstance(value, (tuple, list)):
         for part in value:
