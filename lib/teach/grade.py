@@ -28,6 +28,7 @@ def grade(id, answer, points, seed):
     with fresh_lib(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nbgrader takes a line on stderr for a failed test
         from lib.teach.check import find, verdict_on
+        from lib.teach.verdict import GOING_ON
 
         exercise = find(id, seed)
         exercise.limit *= 3  # whoever marks thirty notebooks at a time has a busy machine
@@ -36,7 +37,7 @@ def grade(id, answer, points, seed):
             with watch:
                 verdict_on(exercise, answer)
     if not verdict.right:
-        raise NotYet(f"{id}: 0 of {points} points.\n{verdict.text}".removesuffix("\nGoing on with lib's."))
+        raise NotYet(f"{id}: 0 of {points} points.\n{verdict.text}".removesuffix(f"\n{GOING_ON}"))
     if watch.seen:
         raise NotYet(f"{id}: 0 of {points} points. It calls the course's own: write it yourself.")
     print(f"{id}: {points} of {points} points.")
