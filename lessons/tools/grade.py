@@ -29,6 +29,7 @@ def grade(id, answer, points, seed):
         warnings.simplefilter("ignore")  # nbgrader takes a line on stderr for a failed test
         from lessons.tools.all_exercises import find
         from lib.teach.check import verdict_on
+        from lib.teach.verdict import GOING_ON
 
         exercise = find(id, seed)
         exercise.limit *= 3  # whoever marks thirty notebooks at a time has a busy machine
@@ -37,7 +38,7 @@ def grade(id, answer, points, seed):
             with watch:
                 verdict_on(exercise, answer)
     if not verdict.right:
-        raise NotYet(f"{id}: 0 of {points} points.\n{verdict.text}".removesuffix("\nGoing on with lib's."))
+        raise NotYet(f"{id}: 0 of {points} points.\n{verdict.text}".removesuffix(f"\n{GOING_ON}"))
     if watch.seen:
         raise NotYet(f"{id}: 0 of {points} points. It calls the course's own: write it yourself.")
     print(f"{id}: {points} of {points} points.")

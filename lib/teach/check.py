@@ -11,7 +11,7 @@ from lib.teach.exercise import Exercise
 from lib.teach.judge import judge, verdict_of
 from lib.teach.limits import error_in_words
 from lib.teach.values import tells_its_origin, verdict_of_value
-from lib.teach.verdict import Problem, Verdict, kind
+from lib.teach.verdict import GOING_ON, Problem, Verdict, kind, not_attempted
 
 
 class Checks:
@@ -57,9 +57,7 @@ class Checks:
         try:
             verdict = verdict_on(exercise, answer)
         except Exception as error:  # a fault of ours must not stop a learner
-            words = (
-                f"{id} could not be checked: {error_in_words(error)}. That is the course's fault. Going on with lib's."
-            )
+            words = f"{id} could not be checked: {error_in_words(error)}. That is the course's fault. {GOING_ON}"
             verdict = Verdict(id, "unchecked", words)
         # A notebook breaks long lines in the middle of a word.
         print("\n".join(textwrap.fill(line, 79, break_long_words=False) for line in verdict.text.split("\n")))
@@ -69,9 +67,9 @@ class Checks:
 def verdict_on(exercise, answer):
     """Return the Verdict on any answer."""
     if answer is None or answer is ... or (isinstance(answer, str) and not answer.strip()):
-        return Verdict(exercise.id, "not attempted", f"{exercise.id} not attempted: going on with lib's.")
+        return not_attempted(exercise.id)
     if answer is exercise.reference and tells_its_origin(answer):
-        words = f"{exercise.id} not attempted: this is lib's own. Run your cell above again, then this one."
+        words = f"{exercise.id} not attempted: this is the course's own. Run your cell above again, then this one."
         return Verdict(exercise.id, "not attempted", words)
     if callable(exercise.reference):
         return judge(exercise, answer)

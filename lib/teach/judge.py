@@ -1,27 +1,23 @@
 """Watch a learner's function or class on an exercise's cases, beside the reference and beside the known mistakes."""
 
 import inspect
-import math
 
 import torch
 
+from lib.teach.diagnose import hint_for
+from lib.teach.excerpt import call_in_words, got_and_expected
+from lib.teach.kernel import known_state
 from lib.teach.limits import Limit, TooLong, error_in_words
-from lib.teach.observe import floating, observe, strided, tensors_in
-from lib.teach.verdict import TOLERANCE, Problem, Verdict, compare, kind
-
-IN_PLACE = "something works in place (`+=`, `x[...] = ...`, a method that ends in `_`): make a new tensor."
-NO_GRADIENT = "something cut it off: `.detach()`, `.data`, `.item()`, `torch.no_grad()`, or a new `torch.tensor(...)`."
-CONTIGUOUS = "right only for tensors whose memory is in order. After a transpose `.view` fails: use `.reshape`."
-ALONE = "right for one sequence alone, wrong for several at once: do the rows of the batch mix, or share a state?"
-LEAK = "it looks ahead: an output changes when only a later token changes."
+from lib.teach.observe import CONTIGUOUS, differ, floating, input_names, observe, remembered, strided
+from lib.teach.verdict import GOING_ON, Problem, Verdict, kind, not_attempted
 
 
 def judge(exercise, answer):
-    """Return the Verdict on a function or class. Leaves torch's random numbers as they were."""
+    """Return the Verdict on a function or class: the same one whatever is set in the kernel, which stays as it was."""
     wrong_kind = not_callable(exercise, answer)
     if wrong_kind:
         return verdict_of(exercise, None, Problem(wrong_kind), "")
-    with torch.random.fork_rng(devices=[]):
+    with known_state():
         return judge_callable(exercise, answer, Limit(exercise.limit), all_cases(exercise))
 
 
@@ -32,32 +28,25 @@ def judge_callable(exercise, answer, limit, cases):
         if reference.error:
             raise RuntimeError(f"the reference itself fails in case {case.name}") from reference.error
     seen = []
-    ended = limit.run(lambda: watch(exercise, cases, answer, expected, seen))
+    with known_state():  # what an answer sets is put back before the mistakes are called
+        ended = limit.run(lambda: watch(exercise, cases, answer, expected, seen))
     seen = seen[: len(cases)]
     if seen and unfinished(seen[-1].error):
-        return Verdict(exercise.id, "not attempted", f"{exercise.id} not attempted: going on with lib's.")
-    problems = [differ(mine, theirs, exercise.tolerance) for mine, theirs in zip(seen, expected, strict=False)]
-    failed = {i: problem for i, (problem, _) in enumerate(problems) if problem}
-    if isinstance(ended.error, TooLong) and not failed:
-        return verdict_of(exercise, cases[len(seen)], Problem(error_in_words(ended.error)), limit.printed)
+        return not_attempted(exercise.id)
+    found = [differ(mine, theirs, exercise.tolerance) for mine, theirs in zip(seen, expected, strict=False)]
+    problems = {i: problem for i, (problem, _) in enumerate(found) if problem}
+    if isinstance(ended.error, TooLong) and not problems:
+        problem, case = Problem(error_in_words(ended.error), "", "error"), cases[len(seen)]
+        return verdict_of(exercise, case, problem, limit.printed, called_with(exercise, case))
     if ended.error and not isinstance(ended.error, TooLong):
         raise ended.error
-    if not failed:
-        largest = max(difference for _, difference in problems)
-        exact = "all exact" if largest == 0 else f"largest difference {largest:.0e}"
-        return Verdict(exercise.id, "right", f"{exercise.id} right ({len(cases)} cases, {exact}).")
-    first = next(iter(failed))
-    hint = known_mistake(exercise, cases, seen, failed) or failed[first].hint
-    hint = hint or limit.run(lambda: common_cause(exercise, cases[first], answer)).value or cases[first].hint
-    return verdict_of(exercise, cases[first], failed[first]._replace(hint=hint), limit.printed)
-
-
-def remembered(exercise, i, case, ours, gradients=True):
-    """Return what an answer of ours shows in case i; it is called once only."""
-    key = (i, id(ours), gradients)
-    if key not in exercise.memory:
-        exercise.memory[key] = observe(exercise, case, ours, gradients)
-    return exercise.memory[key]
+    if not problems:
+        near = "equal up to rounding" if any(difference for _, difference in found) else "all exact"
+        return Verdict(exercise.id, "right", f"{exercise.id} right ({len(cases)} cases, {near}).")
+    first, problem = next(iter(problems.items()))
+    problem = problem._replace(hint=hint_for(exercise, cases, seen, expected, problems, answer, limit))
+    lines = shown(exercise, cases[first], seen[first], expected[first], problem)
+    return verdict_of(exercise, cases[first], problem, limit.printed, lines)
 
 
 def watch(exercise, cases, answer, expected, seen):
@@ -68,16 +57,27 @@ def watch(exercise, cases, answer, expected, seen):
             return
 
 
-def verdict_of(exercise, case, problem, printed):
-    """Put a wrong answer's problem into the sentences that the learner reads."""
+def verdict_of(exercise, case, problem, printed, lines=()):
+    """Put a wrong answer's problem into the sentences that the learner reads. lines: what more there is to see."""
     where = f'case "{case.name}": ' if case else ""
-    lines = [f"{exercise.id} not yet: {where}{problem.words}{'' if problem.words[-1] in '.?!' else '.'}"]
+    said = [f"{exercise.id} not yet: {where}{problem.words}{'' if problem.words[-1] in '.?!' else '.'}", *lines]
     if problem.hint:
-        lines.append(f"It looks like: {problem.hint}")
+        said.append(f"It looks like: {problem.hint}")
     if printed:
-        lines.append(printed)
-    lines.append("Going on with lib's.")
-    return Verdict(exercise.id, "wrong", "\n".join(lines), problem.hint)
+        said.append(printed)
+    return Verdict(exercise.id, "wrong", "\n".join([*said, GOING_ON]), problem.hint)
+
+
+def called_with(exercise, case):
+    """Return the line that says what a case calls the answer with, in a list; an empty one where that is nothing."""
+    words = call_in_words(input_names(exercise, case), case)
+    return [f"  input: {words}"] if words else []
+
+
+def shown(exercise, case, seen, expected, problem):
+    """Return lines: the input that failed, what came and what was expected."""
+    pair = got_and_expected(seen.value, expected.value, exercise.tolerance) if problem.about == "value" else None
+    return called_with(exercise, case) + ([f"  got: {pair[0]}", f"  expected: {pair[1]}"] if pair else [])
 
 
 def not_callable(exercise, answer):
@@ -102,103 +102,8 @@ def all_cases(exercise):
     for dtype in exercise.dtypes:
         inputs = tuple(t.to(dtype) if floating(t) else t for t in first.inputs)
         if any(floating(t) for t in inputs):
-            cases.append(first._replace(name=f"in {str(dtype).removeprefix('torch.')}", inputs=inputs))
+            cases.append(first._replace(name=f"in {str(dtype).removeprefix('torch.')}", inputs=inputs, hint=""))
     if any(isinstance(t, torch.Tensor) and t.ndim > 1 for t in first.inputs):
         inputs = tuple(strided(t) for t in first.inputs)
         cases.append(first._replace(name="not contiguous", inputs=inputs, hint=CONTIGUOUS))
     return cases
-
-
-def differ(seen, expected, tolerance):
-    """Return (Problem or None, largest difference) between what an answer and what the reference showed."""
-    if seen.error:
-        words = error_in_words(seen.error)
-        return Problem(words, CONTIGUOUS if "view size is not compatible" in words else ""), math.inf
-    problem, largest = compare(seen.value, expected.value, tolerance)
-    if problem:
-        return problem, largest
-    if set(seen.changed) - set(expected.changed):
-        return Problem(f"it changed its input {seen.changed[0]!r}", IN_PLACE), math.inf
-    if seen.backward_error:
-        return Problem(f"the numbers are right, but backward {error_in_words(seen.backward_error)}"), math.inf
-    if expected.gradients and not seen.gradients:
-        return Problem("the numbers are right, but no gradient flows back", NO_GRADIENT), math.inf
-    for name, gradient in (expected.gradients or {}).items():
-        # Ten times what the numbers may differ by: a gradient goes through twice as many sums, in another order.
-        allowed = 10 * (tolerance or TOLERANCE.get(gradient.dtype, 0.0))
-        problem, difference = compare(seen.gradients[name], gradient, allowed)
-        if problem:
-            cut = not seen.gradients[name].any()
-            return Problem(f"{name}: {problem.words}", NO_GRADIENT if cut else ""), difference
-        largest = max(largest, difference)
-    return None, largest
-
-
-def known_mistake(exercise, cases, seen, failed):
-    """Return the hint of the mistake that shows the same as the answer; or ''.
-
-    Best is one that explains every failed case, and most of the others. Two mistakes at once are common: else the one
-    that gives the same wrong numbers in the first failed case, and in most of the failed ones, is named first.
-    """
-
-    def same(wrong, i):
-        gradients = bool(seen[i].error or seen[i].backward_error) or seen[i].gradients is not None
-        return alike(seen[i], remembered(exercise, i, cases[i], wrong, gradients), exercise.tolerance)
-
-    first = next(iter(failed))
-    best, hint = (), ""
-    for words, wrong in exercise.mistakes:
-        if not same(wrong, first):
-            continue
-        explained = sum(same(wrong, i) for i in failed)
-        if explained < len(failed) and seen[first].error:
-            continue  # an error of the same type alone says little
-        score = explained, sum(same(wrong, i) for i in range(len(seen)) if i not in failed)
-        if score > best:
-            best, hint = score, words
-    return hint
-
-
-def alike(one, other, tolerance):
-    """Say whether two answers showed the same: the same error, or the same numbers, gradients and changed inputs."""
-    if one.error or other.error:
-        return type(one.error) is type(other.error)
-    if one.backward_error or other.backward_error:
-        return type(one.backward_error) is type(other.backward_error)
-    same_gradients = bool(one.gradients) == bool(other.gradients)
-    # Both ways: a NaN that is expected forgives any number in its place.
-    near = not differ(one, other, tolerance)[0] and not differ(other, one, tolerance)[0]
-    return same_gradients and one.changed == other.changed and near
-
-
-def common_cause(exercise, case, answer):
-    """Look for causes that no exercise needs to list: a batch that mixes (it looks like a leak, too), a leak; or ''."""
-    if exercise.batch and alone_right(exercise, case, answer):
-        return ALONE
-    return LEAK if exercise.time and leaks(exercise, case, answer) else ""
-
-
-def leaks(exercise, case, answer):
-    """Say whether the first outputs change when the last tokens do."""
-    position, dim = exercise.time
-    x = case.inputs[position]
-    t = x.shape[dim] // 2
-    other = torch.cat([x.narrow(dim, 0, t), x.flip(dim).narrow(dim, t, x.shape[dim] - t)], dim)
-    inputs = tuple(other if i == position else value for i, value in enumerate(case.inputs))
-    before, after = (observe(exercise, one, answer, False) for one in (case, case._replace(inputs=inputs)))
-    if before.error or after.error or not tensors_in(before.value):
-        return False
-    early, late = (tensors_in(seen.value)[0].narrow(dim, 0, t) for seen in (before, after))
-    problem = compare(early, late)[0]
-    return problem is not None and "largest difference" in problem.words
-
-
-def alone_right(exercise, case, answer):
-    """Say whether each row of the batch is right when it comes alone."""
-    for row in range(case.inputs[exercise.batch[0]].shape[0]):
-        inputs = tuple(t[row : row + 1] if i in exercise.batch else t for i, t in enumerate(case.inputs))
-        one = case._replace(inputs=inputs)
-        mine, theirs = (observe(exercise, one, each, False) for each in (answer, exercise.reference))
-        if mine.error or compare(mine.value, theirs.value, exercise.tolerance)[0]:
-            return False
-    return True

@@ -5,13 +5,27 @@ import ctypes
 import functools
 import io
 import linecache
+import random
+import sys
 import sysconfig
 import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+
+from lib.teach.kernel import put_modules_back, unfinished_imports
+
+LOOKS = 0.02  # seconds between two looks at code that runs
+WAITS, PATIENCE = 6, 60.0  # on the clock code may take so many times its processor time, and so many seconds at least
+
+ENDLESS = "ran for more than {:g} s and was stopped: is there a loop that never ends?"
+WAITING = (
+    "was not done after {:g} s on the clock and was stopped: does it wait for something, or is the machine busy? "
+    "If it is busy, run this cell again."
+)
 
 
 class TooLong(BaseException):
@@ -45,7 +59,11 @@ class Sink(io.TextIOBase):
 
 
 class Limit:
-    """A time budget in seconds for code that may never end. `.printed` says in words what was printed meanwhile."""
+    """A budget for code that may never end: seconds of processor time, whatever else the machine does meanwhile.
+
+    Time spent in imports is free: what torch imports late costs seconds, once. On the clock far more is allowed, a
+    minute at least: code may wait, and the machine be busy. `.printed` says in words what was printed meanwhile.
+    """
 
     def __init__(self, seconds=10.0):
         self.seconds, self.left, self.sink = seconds, seconds, Sink()
@@ -54,33 +72,47 @@ class Limit:
         """Call function() in a thread of its own and return its Outcome; whatever happens, the caller goes on.
 
         A Python loop is stopped by an exception set from here; it works on every platform. A single long call into C
-        can't be stopped: its thread is left behind, as a daemon.
+        can't be stopped: its thread is left behind, as a daemon. Modules are put back, and what a stop cut is dropped.
         """
-        result, done = [], threading.Event()
+        result, clocks, done = [], [], threading.Event()
 
         def work():
             with contextlib.suppress(TooLong):  # a second one may come when the first has done its work
                 try:
+                    clocks.append(own_clock())
                     result.append(outcome_of(function))
                 finally:
                     done.set()
 
         thread = threading.Thread(target=work, daemon=True)
-        start = time.perf_counter()
+        modules, cut = sys.modules.copy(), set()
         with contextlib.redirect_stdout(self.sink), contextlib.redirect_stderr(self.sink):
             thread.start()
             try:
-                finished = done.wait(max(0.05, self.left))
+                too_long = self.watch(thread, clocks, done)
             finally:
                 if not done.is_set():
-                    stop(thread, done)
+                    cut = stop(thread, done)
                     thread.join(0.2)
-        self.left -= time.perf_counter() - start
-        return result[0] if finished and result else Outcome(None, self.too_long())
+                put_modules_back(modules, cut)
+        if too_long or not result:  # without a result it was stopped from elsewhere
+            return Outcome(None, too_long or TooLong("was stopped."))
+        return result[0]
 
-    def too_long(self):
-        """Return the error of code that took all of the time."""
-        return TooLong(f"ran for more than {self.seconds:g} s")
+    def watch(self, thread, clocks, done):
+        """Wait until a thread is done: return None; or until its time is over: return TooLong, in words."""
+        self.left, last, start = max(0.05, self.left), None, time.perf_counter()
+        while not done.wait(LOOKS):
+            now, busy = time_of(clocks, last), not importing(thread)
+            if busy and last is not None:
+                self.left -= now - last
+            last = now
+            if busy and self.left < 0:
+                return TooLong(ENDLESS.format(self.seconds))
+            allowed = max(self.seconds * WAITS, PATIENCE)
+            if time.perf_counter() - start > (allowed if busy else 2 * allowed):  # an import is cut only if it hangs
+                return TooLong(WAITING.format(allowed))
+        return None
 
     @property
     def printed(self):
@@ -94,7 +126,8 @@ class Limit:
 
 def outcome_of(function):
     """Call function() and return its Outcome. Only TooLong goes through."""
-    torch.default_generator.manual_seed(0)  # code that draws random numbers draws the same ones in every run
+    for seed in (torch.default_generator.manual_seed, np.random.seed, random.seed):
+        seed(0)  # code that draws random numbers draws the same ones in every run
     try:
         return Outcome(function(), None)
     except TooLong:
@@ -103,12 +136,43 @@ def outcome_of(function):
         return Outcome(None, error)
 
 
+def own_clock():
+    """Return a function that any thread may call: the processor time, in seconds, of the thread that asked for it.
+
+    macOS and Windows can't tell threads apart this way: there it is the time of the whole process.
+    """
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return time.process_time
+    return functools.partial(time.clock_gettime, time.pthread_getcpuclockid(threading.get_ident()))
+
+
+def time_of(clocks, otherwise):
+    """Return what the clock says, or `otherwise` where a thread has none yet or none any more."""
+    try:
+        return clocks[0]() if clocks else otherwise
+    except OSError:  # the thread has just ended
+        return otherwise
+
+
+def importing(thread):
+    """Say whether a thread is in the middle of an import."""
+    frame = sys._current_frames().get(thread.ident)
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
+
+
 def stop(thread, done, patience=2.0):
-    """Raise TooLong inside a running thread, again and again, since a bare `except:` may swallow one."""
-    end = time.perf_counter() + patience
+    """Raise TooLong inside a running thread, again and again, since a bare `except:` may swallow one.
+
+    Returns the packages whose import this cut.
+    """
+    end, cut = time.perf_counter() + patience, set()
     while not done.is_set() and time.perf_counter() < end:
+        cut |= unfinished_imports() if importing(thread) else set()
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(TooLong))
         done.wait(0.02)
+    return cut
 
 
 def shorten(text, length=200):
@@ -122,12 +186,12 @@ def error_in_words(error):
     if isinstance(error, InWords):
         return str(error)
     try:
-        message = shorten(str(error))
+        message = shorten(str(error), 150)
     except Exception:  # an error class of the learner's may not even print
         message = ""
     name = type(error).__name__
     if isinstance(error, TooLong):
-        words = f"it {message or 'ran too long'} and was stopped: is there a loop that never ends?"
+        words = f"it {error}"
     else:
         words = f"it raises {name}: {message}" if message else f"it raises {name}"
     line = own_line(error.__traceback__)
@@ -151,4 +215,4 @@ def own_line(traceback):
     if found is None:
         return None
     source = linecache.getline(*found).strip()
-    return f"line {found[1]}: {shorten(source, 100)}" if source else f"line {found[1]}"
+    return f"line {found[1]}: {shorten(source, 80)}" if source else f"line {found[1]}"

@@ -2,12 +2,18 @@
 
 import copy
 import inspect
+import math
+import re
 from typing import NamedTuple
 
 import torch
 
-from lib.teach.limits import InWords, outcome_of
-from lib.teach.verdict import compare
+from lib.teach.limits import InWords, error_in_words, outcome_of
+from lib.teach.verdict import TOLERANCE, Problem, compare
+
+IN_PLACE = "something works in place (`+=`, `x[...] = ...`, a method that ends in `_`): make a new tensor."
+NO_GRADIENT = "something cut it off: `.detach()`, `.data`, `.item()`, `torch.no_grad()`, or a new `torch.tensor(...)`."
+CONTIGUOUS = "right only for tensors whose memory is in order. After a transpose `.view` fails: use `.reshape`."
 
 
 class Case(NamedTuple):
@@ -123,7 +129,8 @@ def input_names(exercise, case):
     function = exercise.reference.forward if case.build is not None else exercise.reference
     if case.call or exercise.call:
         function = case.call or exercise.call
-    names = [name for name in inspect.signature(function).parameters if name != "self"]
+    parameters = inspect.signature(function).parameters.values()
+    names = [each.name for each in parameters if each.name != "self" and each.kind is not each.VAR_POSITIONAL]
     names = names[1:] if case.call or exercise.call else names
     return [*names, *(f"input {i + 1}" for i in range(len(names), len(case.inputs)))]
 
@@ -153,3 +160,38 @@ def tensors_in(value):
     if isinstance(value, (tuple, list)):
         return [t for part in value for t in tensors_in(part)]
     return [value] if floating(value) else []
+
+
+def remembered(exercise, i, case, ours, gradients=True):
+    """Return what an answer of ours shows in case i; it is called once only."""
+    key = (i, id(ours), gradients)
+    if key not in exercise.memory:
+        exercise.memory[key] = observe(exercise, case, ours, gradients)
+    return exercise.memory[key]
+
+
+def differ(seen, expected, tolerance):
+    """Return (Problem or None, largest difference) between what an answer and what the reference showed."""
+    if seen.error:
+        words = error_in_words(seen.error)
+        return Problem(words, CONTIGUOUS if "view size is not compatible" in words else "", "error"), math.inf
+    problem, largest = compare(seen.value, expected.value, tolerance)
+    if problem:
+        return problem, largest
+    if set(seen.changed) - set(expected.changed):
+        return Problem(f"it changed its input {seen.changed[0]!r}", IN_PLACE, "input"), math.inf
+    if seen.backward_error:
+        words = error_in_words(seen.backward_error)
+        hint = IN_PLACE if re.search("in-?place", words) else ""
+        return Problem(f"the numbers are right, but in backward {words}", hint, "gradient"), math.inf
+    if expected.gradients and not seen.gradients:
+        return Problem("the numbers are right, but no gradient flows back", NO_GRADIENT, "gradient"), math.inf
+    for name, gradient in (expected.gradients or {}).items():
+        # Ten times what the numbers may differ by: a gradient goes through twice as many sums, in another order.
+        allowed = 10 * (tolerance or TOLERANCE.get(gradient.dtype, 0.0))
+        problem, difference = compare(seen.gradients[name], gradient, allowed)
+        if problem:
+            cut = not seen.gradients[name].any()
+            return Problem(f"{name}: {problem.words}", NO_GRADIENT if cut else "", "gradient"), difference
+        largest = max(largest, difference)
+    return None, largest

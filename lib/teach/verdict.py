@@ -9,15 +9,23 @@ import torch
 
 # How far two right answers may lie apart, as a share of the largest expected number.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+# Below this share of the largest number a difference may come from rounding.
+NEARLY = 1e-3
 # Below this size numbers count as zero: rounding makes 1e-10 of an exact cancellation.
 SMALLEST = 1e-4
+# What is told last wherever the learner's own is not taken; `python3 -m lib progress` reads what is told first.
+GOING_ON = "The lesson goes on with the course's version."
 
 
 class Problem(NamedTuple):
-    """What is wrong, in words, and what that mostly means."""
+    """What is wrong, in words, and what that mostly means.
+
+    about: "value"; "rounding", where the numbers are nearly right; "error"; "input", which was changed; "gradient".
+    """
 
     words: str
     hint: str = ""
+    about: str = "value"
 
 
 class Verdict(NamedTuple):
@@ -32,6 +40,11 @@ class Verdict(NamedTuple):
     def right(self):
         """True for a right answer."""
         return self.status == "right"
+
+
+def not_attempted(id):
+    """Return the Verdict on a stub."""
+    return Verdict(id, "not attempted", f"{id} not attempted: {GOING_ON[0].lower()}{GOING_ON[1:]}")
 
 
 def flatten(value, name="it"):
@@ -75,7 +88,8 @@ def compare(yours, expected, tolerance=None):
 def compare_nested(yours, expected, tolerance=None):
     """Return (Problem or None, largest difference): the same names, then leaf by leaf."""
     if yours is None and expected is not None:
-        return Problem("it returns None", "no `return` at the end of the function."), math.inf
+        hint = "a way through the function ends without a `return`, or returns a name that is still None."
+        return Problem("it returns None", hint), math.inf
     mine, theirs = flatten(yours), flatten(expected)
     if [name for name, _ in mine] != [name for name, _ in theirs]:
         return Problem(f"it returns {kind(yours)}, expected is {kind(expected)}"), math.inf
@@ -117,7 +131,9 @@ def compare_plain(yours, expected):
         return Problem(f"it is {kind(yours)}, expected is {kind(expected)}"), math.inf
     if isinstance(expected, (list, tuple, str, bytes)):
         if len(yours) != len(expected) and isinstance(expected, (list, tuple)):
-            return Problem(f"its length is {len(yours)}, expected is {len(expected)}"), math.inf
+            return Problem(
+                f"the {type(yours).__name__}'s length is {len(yours)}, expected is {len(expected)}"
+            ), math.inf
         for i, (mine, theirs) in enumerate(zip(yours, expected, strict=False)):
             if mine != theirs:
                 near = slice(max(0, i - 10), i + 10)
@@ -153,13 +169,18 @@ def compare_tensors(yours, expected, tolerance=None):
 
 def largest_difference(yours, expected, tolerance=None):
     """Return the largest difference, a float, where it is allowed, else a Problem that says where it is."""
+    if yours.dtype == expected.dtype and torch.equal(yours, expected):
+        return 0.0
     if yours.is_complex() or expected.is_complex():
         yours, expected = (torch.view_as_real(t.to(torch.complex128)) for t in (yours, expected))
     mine, theirs = yours.double(), expected.double()
     lost = torch.isnan(mine) & ~torch.isnan(theirs)
     if lost.any():
         words = f"{int(lost.sum())} of its {lost.numel()} numbers are NaN, the first at {position(lost, 0)}"
-        return Problem(words, "0/0, inf - inf, or the root or logarithm of a negative number makes NaN.")
+        hint = "0/0, inf - inf, or the root or logarithm of a negative number makes NaN."
+        if lost.ndim and lost.shape[-1] > 1 and lost.all(-1).any():
+            hint += " So does the softmax of a row that is -inf everywhere."
+        return Problem(words, hint)
     # Equal infinities (of a mask) differ by nothing; inf - inf would be NaN.
     gap = torch.where((mine == theirs) | torch.isnan(theirs), 0.0, (mine - theirs).abs())
     if not gap.numel():
@@ -172,10 +193,13 @@ def largest_difference(yours, expected, tolerance=None):
         return worst
     i = int(gap.argmax())
     numbers = two_numbers(mine.flatten()[i].item(), theirs.flatten()[i].item())
-    nearly = "nearly, but not to the last digits: " if worst < 1e-3 * scale else ""
-    return Problem(
-        "{}largest difference {:.2g} at {}: yours {}, expected {}".format(nearly, worst, position(gap, i), *numbers)
+    words = "largest difference {:.2g} at {}: yours {}, expected {}".format(worst, position(gap, i), *numbers)
+    if not worst < NEARLY * scale:
+        return Problem(words)
+    allowed = (
+        f"{worst / scale:.0e} of the largest number, {coarsest if tolerance is None else tolerance:.0e} is allowed"
     )
+    return Problem(f"nearly, but not to the last digits: {words} ({allowed})", "", "rounding")
 
 
 def shape_hint(yours, expected):
