@@ -22,7 +22,7 @@ from lib.layers.attention import attend, attend_fused, causal_mask
 from lib.models.presets import PRESETS
 from lib.teach import plots, plots_attention, widgets
 from lib.teach.check import check
-from lib.teach.memory import peak_bytes
+from lib.run.measure import peak_bytes
 from lib.teach.predict import predict
 from lib.text import corpora
 from lib.text.published import load_tokenizer

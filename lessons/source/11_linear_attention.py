@@ -24,7 +24,7 @@ from lib.models.presets import PRESETS
 from lib.teach import plots, plots_recurrence, widgets
 from lib.teach.check import check
 from lib.teach.predict import predict
-from lib.teach.written import numbers_written
+from lib.run.measure import numbers_written
 from lib.text import corpora
 from lib.text.published import load_tokenizer
 

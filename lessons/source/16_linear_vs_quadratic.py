@@ -27,11 +27,10 @@ from lib.models.llama import Llama, LlamaConfig
 from lib.models.presets import preset
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run import cost, energy
-from lib.run.measure import best_seconds
+from lib.run.measure import best_seconds, peak_bytes
 from lib.teach import plots, plots_cost, widgets
 from lib.teach.check import check
 from lib.teach.claims import claim
-from lib.teach.memory import peak_bytes
 from lib.teach.predict import predict
 
 # %% [markdown]

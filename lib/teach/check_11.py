@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 
 from lib.layers.linear_attention import averaged, linear_attention, linear_chunked, linear_recurrent
+from lib.run.measure import numbers_written
 from lib.teach.check import exercise
 from lib.teach.limits import InWords
-from lib.teach.written import numbers_written
 from lib.teach.wrong_linear import WRONG_CHUNKS, WRONG_STEPS, read, write
 
 
