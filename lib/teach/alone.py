@@ -13,6 +13,7 @@ from typing import NamedTuple
 import nbformat
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from lib.run.command_line import whole
 from lib.teach.build import Client
 from lib.teach.setup import address
 
@@ -136,7 +137,7 @@ def main(argv=None, root=ROOT):
     parser.add_argument("lessons", nargs="*", metavar="NN", help="numbers, such as 04; none means all")
     parser.add_argument("--python", default=sys.executable, help="the interpreter to run them in (default: this one)")
     parser.add_argument("--solved", action="store_true", help="the solved forms")
-    parser.add_argument("--timeout", type=int, default=120, metavar="SECONDS", help="for a cell (default: 120)")
+    parser.add_argument("--timeout", type=whole(), default=120, metavar="SECONDS", help="for a cell (default: 120)")
     args = parser.parse_args(argv)
     folder = root / "lessons" / ("solutions" if args.solved else "")
     notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))

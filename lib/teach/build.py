@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from lib.environment import share_of_cores
+from lib.run.command_line import whole
 from lib.teach.notebook import SourceError, fingerprint, forms, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -208,7 +209,7 @@ def main(argv=None, root=ROOT):
     parser.add_argument("lessons", nargs="*", metavar="NN", help="numbers, such as 04; none means all")
     parser.add_argument("--all", action="store_true", help="build what is current, too: after a change in lib")
     parser.add_argument("--check", action="store_true", help="build nothing, say what is stale")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="lessons at a time (1: timings are true)")
+    parser.add_argument("--workers", type=whole(), default=1, metavar="N", help="lessons at a time (1: true timings)")
     args = parser.parse_args(argv)
     sources = sorted((root / "lessons" / "source").glob("*.py"))
     numbers = [source.stem[:2] for source in sources]
