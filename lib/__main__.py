@@ -12,6 +12,8 @@ from collections import namedtuple
 OLDEST = (3, 11)
 FIRST_LESSON = "lessons/00_start_here.ipynb"
 
+LETTERS = "{} lacks some of these letters: they stand as \\u and a number. PYTHONUTF8=1 in the environment writes them."
+
 # A command is a module's `main(arguments)`, which returns the exit code; no module means a function below. `needs` are
 # the packages without which .venv is called in. `named`: one `main` serves several, and gets the name first.
 Command = namedtuple("Command", "module help needs named")
@@ -59,7 +61,9 @@ COMMANDS = {
         "lib.run.commands", "write a trained model so that transformers opens it", ("torch", "safetensors"), True
     ),
     "compare": Command("lib.run.paired", "train shapes of one size, seed by seed", ("torch", "safetensors"), False),
-    "bench": Command("lib.run.commands", "measure our speed beside transformers'", ("torch", "transformers"), True),
+    "bench": Command(
+        "tests.benchmarks.main", "measure our speed beside transformers'", ("torch", "transformers"), False
+    ),
 }
 
 
@@ -76,12 +80,42 @@ def main(arguments=None, version=None):
         return _fail("there is no command '{}': there are {}".format(arguments[0], ", ".join(COMMANDS)), 2)
     from lib.environment import Trouble
 
+    spelled = spell_out(sys.stdout)
     try:
-        return dispatch(arguments[0], arguments[1:])
+        code = dispatch(arguments[0], arguments[1:])
+        sys.stdout.flush()
+        return code
     except Trouble as trouble:
         return _fail(str(trouble), 1)
+    except BrokenPipeError:  # whoever read the output has gone, as `head` does: nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail("{}: {}".format(arguments[0], error), 1)
     except KeyboardInterrupt:
         return _fail("stopped. The next call takes it up again.", 130)
+    finally:
+        if spelled:
+            _fail(LETTERS.format(sys.stdout.encoding), 0)
+
+
+def spell_out(stream):
+    """Have `stream` write letters that its encoding lacks as \\u and a number; return a list that is empty until then.
+
+    On Windows what goes into a file or a pipe is in the code page of the country, which knows few letters of others.
+    """
+    import codecs
+
+    spelled = []
+
+    def spell(error):
+        spelled.append(error.object[error.start])
+        return codecs.backslashreplace_errors(error)
+
+    if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+        codecs.register_error("spell_out", spell)
+        stream.reconfigure(errors="spell_out")
+    return spelled
 
 
 def too_old(version):
@@ -108,12 +142,18 @@ def dispatch(name, arguments):
     from importlib import import_module
     from pathlib import Path
 
-    from lib.environment import Environment, hand_over
+    from lib.environment import Environment, Trouble, hand_over
 
     place = Environment(Path(__file__).resolve().parent.parent)
     command = COMMANDS[name]
     if command.module is None:
         return {"lab": lab, "test": test}[name](place, arguments, hand_over)
+    if not place.root.joinpath(*command.module.split(".")).with_suffix(".py").is_file():
+        raise Trouble(
+            "`{}` is not in this copy of the course, which has no {}: take the whole course".format(
+                name, command.module.split(".")[0]
+            )
+        )
     if place.serves(command.needs):
         return import_module(command.module).main([name] * command.named + arguments)
     place.prepare()
@@ -124,7 +164,7 @@ def lab(place, arguments, run):
     """Open JupyterLab at the first lesson; it runs until Ctrl-C. Return its exit code."""
     parser = argparse.ArgumentParser("python3 -m lib lab", description="Open the lessons in JupyterLab.")
     parser.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
-    parser.add_argument("--port", type=int, default=8888, help="this one, or the next that is free (default: 8888)")
+    parser.add_argument("--port", type=_port, default=8888, help="this one, or the next that is free (default: 8888)")
     options, others = parser.parse_known_args(arguments)
     place.prepare()
     command = [place.python, "-m", "jupyterlab"]
@@ -177,6 +217,12 @@ def quick_notebooks(root):
         status = b""
     changed = {line[3:].split(" -> ")[-1].strip('"') for line in status.decode("utf-8", "replace").splitlines()}
     return sorted(path for path in changed | {FIRST_LESSON} if path.endswith(".ipynb") and (root / path).is_file())
+
+
+def _port(text):
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError("{}: give a whole number from 1 to 65535".format(text))
+    return int(text)
 
 
 def _fail(sentence, code):

@@ -1,6 +1,7 @@
 """`python3 -m lib`: its commands, and .venv made, found whole, and made again after whatever went wrong."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -288,6 +289,60 @@ def test_trouble_and_interrupt_become_sentences(monkeypatch, capsys):
     assert commands.main(["lab"]) == 1 and "python3 -m lib: the disk is full" in capsys.readouterr().err
     stop(KeyboardInterrupt())
     assert commands.main(["test"]) == 130 and "takes it up again" in capsys.readouterr().err
+    stop(PermissionError(13, "Permission denied", "/nowhere"))
+    assert commands.main(["release"]) == 1
+    assert "python3 -m lib: release: [Errno 13] Permission denied: '/nowhere'" in capsys.readouterr().err
+
+
+def test_a_command_that_this_copy_lacks_is_said(tmp_path):
+    """The copy for learners has no tests, and so no benchmarks."""
+    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "lib", "bench", "train"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1 and result.stdout == ""
+    said = "python3 -m lib: `bench` is not in this copy of the course, which has no tests: take the whole course\n"
+    assert result.stderr == said
+
+
+SPEAK = """
+import sys
+from lib import __main__ as commands
+commands.dispatch = lambda name, arguments: print({text}) or 0
+sys.exit(commands.main(["progress"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "written"),
+    [
+        ("cp1252", "Größe 한 →", "Größe \\ud55c \\u2192"),
+        ("cp949", "Größe 한 →", "Gr\\xf6ße 한 →"),
+        ("utf-8", "Größe 한 →", "Größe 한 →"),
+        ("utf-8", "x\udcff", "x\\udcff"),
+    ],
+)
+def test_letters_that_a_code_page_lacks_are_spelled_out(encoding, text, written):
+    code = SPEAK.format(text=ascii(text))
+    environment = {**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"}
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.decode(encoding).strip() == written
+    assert (b"lacks some of these letters" in result.stderr) == (written != text)
+
+
+def test_a_reader_that_goes_away_ends_a_command_in_silence():
+    code = SPEAK.format(text="'many words ' * 100_000")
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait(60) == 1 and said == b""
+
+
+@pytest.mark.parametrize("port", ["-1", "0", "65536", "x"])
+def test_lab_refuses_what_is_no_port(machine, capsys, port):
+    with pytest.raises(SystemExit):
+        commands.lab(machine.place, [f"--port={port}"], Recorder())
+    assert f"argument --port: {port}: give a whole number from 1 to 65535" in capsys.readouterr().err
 
 
 class Recorder:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from lib.layers.linear_attention import averaged, linear_attention, linear_chunked, linear_recurrent
 from lib.teach.check import Checks
 from lib.teach.limits import InWords
-from lib.teach.written import numbers_written
+from lib.run.measure import numbers_written
 from lessons.exercises.lesson_11_wrong import WRONG_CHUNKS, WRONG_STEPS
 
 checks = Checks("11")

@@ -25,7 +25,7 @@ from lib.models.presets import PRESETS
 from lessons.figures import lesson_06 as figures
 from lib.show import plots, widgets
 from lessons.exercises.lesson_06 import check
-from lib.teach.memory import peak_bytes
+from lib.run.measure import peak_bytes
 from lib.show.predict import predict
 from lib.text import corpora
 from lib.text.published import load_tokenizer

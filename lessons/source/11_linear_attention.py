@@ -27,7 +27,7 @@ from lessons.figures import lesson_11 as figures
 from lib.show import plots, widgets
 from lessons.exercises.lesson_11 import check
 from lib.show.predict import predict
-from lib.teach.written import numbers_written
+from lib.run.measure import numbers_written
 from lib.text import corpora
 from lib.text.published import load_tokenizer
 

@@ -28,12 +28,11 @@ from lib.models.llama import Llama, LlamaConfig
 from lib.models.presets import preset
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run import cost, energy
-from lib.run.measure import best_seconds
+from lib.run.measure import best_seconds, peak_bytes
 from lessons.figures import lesson_16 as figures
 from lib.show import plots, widgets
 from lessons.exercises.lesson_16 import check
 from lib.teach.claims import claim
-from lib.teach.memory import peak_bytes
 from lib.show.predict import predict
 
 # %% [markdown]

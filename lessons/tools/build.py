@@ -15,6 +15,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from lib.environment import share_of_cores
 from lessons.tools.notebook import SPOILER, SourceError, fingerprint, forms, tagged_words, write_text
+from lib.run.command_line import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -217,7 +218,7 @@ def main(argv=None, root=ROOT):
     parser.add_argument("lessons", nargs="*", metavar="NN", help="numbers, such as 04; none means all")
     parser.add_argument("--all", action="store_true", help="build what is current, too: after a change in lib")
     parser.add_argument("--check", action="store_true", help="build nothing, say what is stale")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="lessons at a time (1: timings are true)")
+    parser.add_argument("--workers", type=whole(), default=1, metavar="N", help="lessons at a time (1: true timings)")
     args = parser.parse_args(argv)
     sources = sorted((root / "lessons" / "source").glob("*.py"))
     numbers = [source.stem[:2] for source in sources]

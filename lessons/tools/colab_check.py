@@ -15,6 +15,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from lessons.tools.build import Client
 from lib.teach.address import address
+from lib.run.command_line import whole
 
 ROOT = Path(__file__).resolve().parents[2]
 # What Colab's kernel has before the first cell: the lessons ask for it to show their widgets as Colab wants them.
@@ -136,7 +137,7 @@ def main(argv=None, root=ROOT):
     parser.add_argument("lessons", nargs="*", metavar="NN", help="numbers, such as 04; none means all")
     parser.add_argument("--python", default=sys.executable, help="the interpreter to run them in (default: this one)")
     parser.add_argument("--solved", action="store_true", help="the solved forms")
-    parser.add_argument("--timeout", type=int, default=120, metavar="SECONDS", help="for a cell (default: 120)")
+    parser.add_argument("--timeout", type=whole(), default=120, metavar="SECONDS", help="for a cell (default: 120)")
     args = parser.parse_args(argv)
     folder = root / "lessons" / ("solutions" if args.solved else "")
     notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))

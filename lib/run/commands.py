@@ -1,16 +1,14 @@
-"""The commands `python3 -m lib train | sample | export | bench`: what they are asked for, and who does it."""
+"""The commands `python3 -m lib train | sample | export`: what they are asked for, and who does it."""
 
 import argparse
-import importlib
-import inspect
 import shlex
 import sys
-import time
 from pathlib import Path
 
 from lib.models.presets import PRESETS, TINY_RWKV
 from lib.models.rwkv import Rwkv
 from lib.run.checkpoint import load_bundle
+from lib.run.command_line import amount, seed, temperature, told, whole
 from lib.run.device import DTYPES
 from lib.run.recipes import BATCH_SIZE, LENGTH, RECIPES
 from lib.run.sample import tell_stream
@@ -25,15 +23,15 @@ FAMILIES = ("llama", "rwkv")
 def main(arguments):
     """Run the command whose name comes first; return its exit code."""
     command, *arguments = arguments
-    parsers = {"train": train_parser, "sample": sample_parser, "export": export_parser, "bench": bench_parser}
+    parsers = {"train": train_parser, "sample": sample_parser, "export": export_parser}
     options = parsers[command]().parse_args(arguments)
-    options.command = shlex.join(["python3", "-m", "lib", command, *arguments])
-    try:
-        commands = {"train": run, "sample": sample_command, "export": export_command, "bench": bench_command}
-        return commands[command](options)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"python3 -m lib {command}: {error}", file=sys.stderr)
-        return 1
+    typed = shlex.join(["python3", "-m", "lib", command, *arguments])
+    calls = {
+        "train": lambda: run(options, typed),
+        "sample": lambda: sample_command(options),
+        "export": lambda: export_command(options),
+    }
+    return told(command, calls[command])
 
 
 def train_parser():
@@ -43,20 +41,20 @@ def train_parser():
     )
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("--generation", type=int, choices=[4, 5, 6, 7], help="of rwkv (default: 7)")
-    parser.add_argument("--minutes", type=float, default=5.0, help="for the whole command (default: 5)")
-    parser.add_argument("--steps", type=int, help="so many steps instead: the same run again on any machine")
+    parser.add_argument("--minutes", type=amount(), default=5.0, help="for the whole command (default: 5)")
+    parser.add_argument("--steps", type=whole(), help="so many steps instead: the same run again on any machine")
     parser.add_argument("--corpus", choices=corpora.names(), default="tales")
-    parser.add_argument("--megabytes", type=float, default=42.0, help="of training text at most (default: 42)")
+    parser.add_argument("--megabytes", type=amount(), default=42.0, help="of training text at most (default: 42)")
     parser.add_argument("--out", type=Path, help="the folder to save in (default: checkpoints/MODEL-CORPUS)")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped in this folder")
     parser.add_argument("--half", action="store_true", help="save in float16: half the size")
     tiny = [name for name in PRESETS | TINY_RWKV if "tiny-" in name]
     parser.add_argument("--preset", choices=tiny, help="the sizes (default: the tiny ones of the family)")
     parser.add_argument("--recipe", choices=RECIPES, default="adamw", help="adamw is LLaMA's, the default")
-    parser.add_argument("--learning-rate", type=float, help="instead of the recipe's")
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows a step (default: {BATCH_SIZE})")
-    parser.add_argument("--length", type=int, default=LENGTH, help=f"tokens a row (default: {LENGTH})")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--learning-rate", type=amount(most=100), help="instead of the recipe's")
+    parser.add_argument("--batch-size", type=whole(), default=BATCH_SIZE, help=f"rows a step (default: {BATCH_SIZE})")
+    parser.add_argument("--length", type=whole(), default=LENGTH, help=f"tokens a row (default: {LENGTH})")
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--device", help="cuda, mps or cpu (default: the fastest)")
     parser.add_argument("--dtype", choices=["auto", *DTYPES], default="auto", help="of the matrix products")
     parser.add_argument("--compile", action="store_true", help="by torch.compile; on a CPU it takes a C++ compiler")
@@ -70,12 +68,12 @@ def sample_parser():
     parser = argparse.ArgumentParser("python3 -m lib sample", description="Let a trained model tell a story.")
     parser.add_argument("folder", type=Path, nargs="?", help="what `train` saved (default: yours, else the course's)")
     parser.add_argument("--prompt", default="", help="how the story begins")
-    parser.add_argument("--n", type=int, default=1, help="so many stories (default: 1)")
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest token (default: 0.8)")
-    parser.add_argument("--top-k", type=int)
-    parser.add_argument("--top-p", type=float)
-    parser.add_argument("--tokens", type=int, help="at most (default: until the story or the context ends)")
-    parser.add_argument("--seed", type=int, help="the same seed tells the same story")
+    parser.add_argument("--n", type=whole(), default=1, help="so many stories (default: 1)")
+    parser.add_argument("--temperature", type=temperature, default=0.8, help="0 takes the likeliest (default: 0.8)")
+    parser.add_argument("--top-k", type=whole(), help="draw among so many of the likeliest tokens")
+    parser.add_argument("--top-p", type=amount(most=1), help="draw among the likeliest that have this share together")
+    parser.add_argument("--tokens", type=whole(), help="at most (default: until the story or the context ends)")
+    parser.add_argument("--seed", type=seed, help="the same seed tells the same story")
     return parser
 
 
@@ -91,25 +89,19 @@ def export_parser():
     return parser
 
 
-def bench_parser():
-    """Return the parser of `bench`."""
-    parser = argparse.ArgumentParser("python3 -m lib bench", description="Measure our speed beside that of our peers.")
-    named = "such as train, generate, rwkv, wkv, tokenizers (default: all, and of wkv fewer shapes)"
-    parser.add_argument("names", nargs="*", help=named)
-    where = "race against other packages, too: those in this folder; what it lacks is installed there"
-    parser.add_argument("--peers", type=Path, metavar="FOLDER", help=where)
-    return parser
-
-
 def sample_command(options):
     """Stream stories to the screen."""
     folders = [ROOT / "checkpoints" / "llama-tales", corpora.DATA / "checkpoints" / "llama-tales"]
     there = [folder for folder in folders if (folder / "config.json").is_file()]
     model, tokenizer = load_bundle(options.folder or (there or folders)[0])
     chances = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
+    prompt = options.prompt.rstrip(" ")
+    if prompt != options.prompt:
+        reason = "it belongs to the next word, and after a blank alone the model goes on badly"
+        print(f"python3 -m lib sample: the blank at the prompt's end is left out: {reason}", file=sys.stderr)
     for i in range(options.n):
         seed = None if options.seed is None else options.seed + i
-        for piece in tell_stream(model, tokenizer, options.prompt, options.tokens, seed=seed, **chances):
+        for piece in tell_stream(model, tokenizer, prompt, options.tokens, seed=seed, **chances):
             print(piece, end="", flush=True)
         print("\n" if i == options.n - 1 else "\n\n---\n")
     return 0
@@ -126,27 +118,4 @@ def export_command(options):
         export_hugging_face(options.to, model, tokenizer)
         opens = f"transformers.AutoModelForCausalLM and AutoTokenizer .from_pretrained({str(options.to)!r})"
     print(f"{options.to} is written. To open it: {opens}")
-    return 0
-
-
-def bench_command(options):
-    """Say on which machine, and run the benchmarks of those names; a package that is missing is named."""
-    found = sorted(path.stem.removeprefix("bench_") for path in (ROOT / "tests" / "benchmarks").glob("bench_*.py"))
-    unknown = [name for name in options.names if name not in found]
-    if unknown:
-        raise ValueError(f"no benchmark {unknown[0]!r}: there is {', '.join(found)}")
-    begun = time.perf_counter()
-    print(importlib.import_module("tests.benchmarks.race").machine(), flush=True)
-    if options.peers:
-        importlib.import_module("tests.benchmarks.peers").install_peers(options.peers)
-    for name in options.names or found:
-        try:
-            bench = importlib.import_module(f"tests.benchmarks.bench_{name}")
-        except ModuleNotFoundError as missing:
-            print(f"{name}: not measured, the package {missing.name} is not installed\n")
-            continue
-        could = {"peers": options.peers, "brief": not options.names}
-        bench.main(**{name: could[name] for name in could.keys() & inspect.signature(bench.main).parameters.keys()})
-        print(flush=True)
-    print(f"{(time.perf_counter() - begun) / 60:.1f} minutes in all")
     return 0

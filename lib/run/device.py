@@ -12,7 +12,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def pick_device(name=None):
-    """Return the device of that name; without a name the fastest: cuda, then mps (a Mac's GPU), then cpu."""
+    """Return the device of that name; without a name the fastest: cuda, then mps (a Mac's GPU), then cpu.
+
+    ValueError where this machine has no such device.
+    """
     there = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -20,10 +23,15 @@ def pick_device(name=None):
     }
     if name is None:
         return torch.device(next(kind for kind, is_there in there.items() if is_there))
-    kind = torch.device(name).type
-    if not there.get(kind, False):
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # torch knows no such name, and lists some twenty
+        device = None
+    if device is None or not there.get(device.type, False):
         raise ValueError(f"no device {str(name)!r} here: there is {', '.join(k for k in there if there[k])}")
-    return torch.device(name)
+    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise ValueError(f"no device {str(name)!r} here: there is cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+    return device
 
 
 def pick_dtype(device, name="auto"):

@@ -1,7 +1,12 @@
-"""Measure how long something takes, and how it grows: the shortest of several calls, and an exponent with its error."""
+"""Measure what a computation costs: seconds, the memory it holds at once, the numbers it writes, and how these grow."""
 
 import math
 import time
+import weakref
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 def best_seconds(calls, rounds=3, clock=time.perf_counter):
@@ -35,3 +40,70 @@ def fit_power(x, y):
     p = sum(a * b for a, b in zip(dx, dy, strict=True)) / spread
     left = sum((b - p * a) ** 2 for a, b in zip(dx, dy, strict=True))
     return p, math.sqrt(left / max(1, n - 2) / spread)
+
+
+class Peak(TorchDispatchMode):
+    """While active, add up the bytes of the tensors that are made and still alive; `.most` is the largest sum.
+
+    A view shares its tensor's memory and counts nothing. What a kernel uses inside and frees again is not seen.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+        self.known = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Call a tensor function, and count what it made."""
+        for tensor in tree_leaves((args, kwargs or {})):
+            if isinstance(tensor, torch.Tensor):
+                self._meet(tensor.untyped_storage(), 0)  # was there before, or is counted already
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._meet(tensor.untyped_storage(), tensor.untyped_storage().nbytes())
+        return result
+
+    def _meet(self, storage, size):
+        if storage._cdata not in self.known:
+            self.known.add(storage._cdata)
+            self.now += size
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self._free, storage._cdata, size)
+
+    def _free(self, address, size):
+        self.known.discard(address)
+        self.now -= size
+
+
+def peak_bytes(function):
+    """Call function() and return the most bytes that the tensors which it made held at one time.
+
+    Tensors that were there before do not count, so the inputs are free. The result counts.
+    """
+    with Peak() as peak:
+        result = function()
+    del result
+    return peak.most
+
+
+class Written(TorchDispatchMode):
+    """While active, add up the sizes of what all operations return. Views write nothing and count nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Call a tensor function, and count the numbers in its results."""
+        result = function(*args, **(kwargs or {}))
+        if not function.is_view:
+            self.count += sum(t.numel() for t in tree_leaves(result) if isinstance(t, torch.Tensor))
+        return result
+
+
+def numbers_written(function):
+    """Call function() and return how many numbers all of its operations wrote, one after the other."""
+    with Written() as written:
+        function()
+    return written.count

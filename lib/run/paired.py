@@ -15,6 +15,7 @@ import torch
 
 from lib.models.openelm import OpenElm, openelm_config, reversed_layers, uniform_like
 from lib.models.skeleton import n_params
+from lib.run.command_line import amount, told, whole
 from lib.run.evaluate import evaluate
 from lib.run.recipes import recipe
 from lib.run.train import fit
@@ -68,23 +69,28 @@ def shapes(n_layers=6, d_model=48, d_head=8, vocab_size=2048):
 
 
 def main(arguments):
-    """Run `compare`: fill in the runs that the record lacks, and write it after each; return the exit code."""
+    """Run `compare`; return the exit code."""
     parser = argparse.ArgumentParser(
         "python3 -m lib compare", description="Train uniform, scaled and reversed OpenELMs of one size on the tales."
     )
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--learning-rate", type=float, default=0.005)
-    parser.add_argument("--seconds", type=float, help="begin no run after this time; call again to go on")
+    parser.add_argument("--steps", type=whole(), default=1000)
+    parser.add_argument("--seeds", type=whole(), default=5)
+    parser.add_argument("--learning-rate", type=amount(most=100), default=0.005)
+    parser.add_argument("--seconds", type=amount(), help="begin no run after this time; call again to go on")
     parser.add_argument("--out", type=Path, default=Path("checkpoints/widths.json"))
     options = parser.parse_args(arguments)
+    return told("compare", lambda: fill_in(options))
+
+
+def fill_in(options):
+    """Fill in the runs that the record lacks, and write it after each; return the exit code."""
     plan = recipe("adamw", options.steps, learning_rate=options.learning_rate)
     command = ["python3", "-m", "lib", "compare", "--steps", options.steps, "--learning-rate", options.learning_rate]
     record = {"command": shlex.join([*map(str, command), "--seeds", str(options.seeds)]), "runs": []}
     if options.out.is_file():
-        kept = json.loads(options.out.read_text(encoding="utf-8"))
+        kept = kept_runs(options.out)
         if kept["command"].split(" --seeds")[0] != record["command"].split(" --seeds")[0]:
-            parser.error(f"{options.out} holds runs of `{kept['command']}`: choose another --out")
+            raise ValueError(f"{options.out} holds runs of `{kept['command']}`: choose another --out")
         record["runs"] = kept["runs"]
     began, configs, (batches, validation) = time.monotonic(), shapes(), tales_batches()
     record["parameters"] = {name: n_params(OpenElm(config)) for name, config in configs.items()}
@@ -101,6 +107,15 @@ def main(arguments):
             write_beside(options.out, lambda path: path.write_text(json.dumps(record) + "\n", encoding="utf-8"))
             print(f"seed {seed}, {name:8} {outcome.nats:.4f} nats a token", flush=True)
     return 0
+
+
+def kept_runs(path):
+    """Return the record that a call of `compare` left; ValueError where the file is none."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {"command": kept["command"], "runs": kept["runs"]}
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} holds no runs of `compare`: choose another --out, or delete it") from None
 
 
 def tales_batches(n_documents=4000, batch_size=BATCH_SIZE, length=LENGTH):

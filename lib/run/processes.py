@@ -11,6 +11,8 @@ from contextlib import contextmanager, redirect_stdout
 import torch
 import torch.distributed as dist
 
+from lib.run.device import pick_device
+
 
 class Alone:
     """A team of one: nothing is shared, and nobody has to agree."""
@@ -179,7 +181,7 @@ def team(shard=False, device=None):
             raise ValueError("to shard a model takes several processes: torchrun --nproc_per_node=2 -m lib train ...")
         yield Alone()
         return
-    cuda = torch.device(device).type == "cuda" if device else torch.cuda.is_available()
+    cuda = pick_device(device).type == "cuda"
     if cuda:
         torch.cuda.set_device(dist.get_node_local_rank(fallback_rank=0))
     dist.init_process_group("nccl" if cuda else "gloo")

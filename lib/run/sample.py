@@ -1,6 +1,9 @@
 """Continue a text, token by token: one loop for a KV cache, for a recurrence, and for no state at all."""
 
 import codecs
+import itertools
+import math
+import operator
 
 import torch
 
@@ -43,7 +46,13 @@ def keep_top_p(logits, p):
 
 
 def choose(logits, temperature=1.0, top_k=None, top_p=None, generator=None):
-    """Draw one token a row, (B, V) -> (B,), after the filters in the arguments' order. Temperature 0 is greedy."""
+    """Draw one token a row, (B, V) -> (B,), after the filters in the arguments' order. Temperature 0 is greedy.
+
+    ValueError where a row has no probabilities: one of its logits is NaN or infinite, or all are -infinite.
+    """
+    largest = logits.amax(dim=-1)  # (B,), NaN where any of the row is
+    if not math.isfinite(largest.sum(dtype=torch.float32).item()):  # one number for all rows: this is every token's way
+        refuse_no_probabilities(largest)
     if temperature == 0:
         return logits.argmax(dim=-1)
     logits = apply_temperature(logits.float(), temperature)
@@ -54,14 +63,42 @@ def choose(logits, temperature=1.0, top_k=None, top_p=None, generator=None):
     return torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)[:, 0]
 
 
+def refuse_no_probabilities(largest):
+    """Raise ValueError where the largest logit of a row, (B,), is NaN or infinite."""
+    for row, logit in enumerate(largest.tolist()):
+        if not math.isfinite(logit):
+            raise ValueError(
+                f"the largest logit of row {row} is {logit}, which gives no probabilities: the model's weights hold "
+                "NaN or infinite numbers. Its training failed or its file is damaged: train it anew, or load it again"
+            )
+
+
+def stop_tokens(stop, vocab_size):
+    """Return the list of tokens that end a text: `stop` is None, one token, or several in a list, tuple, set, tensor.
+
+    Published models name several: in Llama 3's generation_config.json eos_token_id is [128001, 128008, 128009].
+    """
+    if isinstance(stop, torch.Tensor):
+        stop = stop.flatten().tolist()
+    several = list(stop) if isinstance(stop, list | tuple | set | frozenset) else [] if stop is None else [stop]
+    try:
+        several = [operator.index(token) for token in several]
+    except TypeError:
+        raise ValueError(f"stop is {stop!r}: give the number of a token, or a list of such numbers") from None
+    for token in several:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"stop names token {token}, but the model's tokens are 0 to {vocab_size - 1}")
+    return several
+
+
 @torch.inference_mode()
 def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, seed=None, cache=True, stop=None,
            look=None):  # fmt: skip
     """Yield up to n_tokens tokens, (B,) each, that continue `tokens` (B, T), all rows of one length.
 
     With `cache` each step hands the model the newest token and the state, or a LLaMA's `Decoder` the token; without,
-    everything from the start again: the same tokens, later. After a row came to the token `stop` it yields `stop` for
-    ever; when all rows did, it ends.
+    everything from the start again: the same tokens, later. `stop` is a token that ends a text, or a list of several:
+    a row that came to one of them repeats it; when all rows did, it ends.
     A seed gives the same tokens again; without one, torch's own random state is used. look: called with the logits,
     (B, V), before each draw.
     """
@@ -74,6 +111,7 @@ def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, see
             f"{max(0, room + 1 - tokens.shape[1])} new ones at most, or pass fewer"
         )
     tokens = tokens.to(model.head.weight.device)
+    stops = stop_tokens(stop, model.config.vocab_size)
     generator = None if seed is None else torch.Generator(tokens.device).manual_seed(seed)
     ended = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
     fast = cache and can_decode(model)
@@ -89,12 +127,12 @@ def sample(model, tokens, n_tokens, temperature=1.0, top_k=None, top_p=None, see
         logits = model.head(x)  # (B, V)
         if look is not None:
             look(logits)
-        token = choose(logits, temperature, top_k, top_p, generator)
-        if stop is not None:
-            token = token.masked_fill(ended, stop)
-            ended |= token == stop
+        drawn = choose(logits, temperature, top_k, top_p, generator)
+        token = torch.where(ended, token, drawn) if stops and token is not None else drawn
+        for one in stops:
+            ended |= token == one
         yield token
-        if stop is not None and ended.all():
+        if stops and ended.all():
             return
         new = token[:, None] if cache else torch.cat([new, token[:, None]], dim=1)
 
@@ -104,13 +142,18 @@ def tell_stream(model, tokenizer, prompt="", n_tokens=None, **options):
 
     A character may take several tokens: its bytes wait until it is whole. Without n_tokens the context is filled.
     Options are those of `sample`.
+
+    End a prompt without a blank: a blank belongs to the token of the word after it, so a blank alone at the end is a
+    token that the model has hardly ever seen there, and it goes on badly.
     """
     ids = [tokenizer.eot, *tokenizer.encode(prompt)]
     if n_tokens is None:
         n_tokens = max(1, (model.config.context_length or 1024) + 1 - len(ids))
     characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    tokens = sample(model, torch.tensor([ids]), n_tokens, stop=tokenizer.eot, **options)
+    first = list(itertools.islice(tokens, 1))  # before anything is told: what can't be continued is refused here
     yield prompt if isinstance(prompt, str) else prompt.decode("utf-8", errors="replace")
-    for token in sample(model, torch.tensor([ids]), n_tokens, stop=tokenizer.eot, **options):
+    for token in itertools.chain(first, tokens):
         if token.item() == tokenizer.eot:
             break
         piece = characters.decode(tokenizer.decode_bytes([token.item()]))
@@ -138,5 +181,8 @@ def tell_with_chances(model, tokenizer, prompt="", n_tokens=None, n=5, **options
 
 
 def tell(model, tokenizer, prompt="", n_tokens=None, **options):
-    """Return the prompt and how the model goes on, up to <|endoftext|>. Options are those of `sample`."""
+    """Return the prompt and how the model goes on, up to <|endoftext|>. Options are those of `sample`.
+
+    The prompt should not end in a blank, see `tell_stream`.
+    """
     return "".join(tell_stream(model, tokenizer, prompt, n_tokens, **options))

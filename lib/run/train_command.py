@@ -1,139 +1,149 @@
 """What `python3 -m lib train` does: text, tokenizer, model, training, scores, and a folder that holds the result."""
 
 import copy
+import functools
 import itertools
 import math
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from lib.models.presets import preset
 from lib.models.skeleton import head_from_embedding, n_params
 from lib.run.checkpoint import FAMILIES, Keep, discard, newest, save_bundle
-from lib.run.evaluate import evaluate, evaluate_documents
 from lib.run.processes import team
-from lib.run.recipes import recipe
-from lib.run.sample import sample
+from lib.run.recipes import make_plan
+from lib.run.scores import LONGEST, above, judge
 from lib.run.train import train
-from lib.text import corpora, tales
+from lib.text import corpora
 from lib.text.batches import Batches, DocumentBatches, WindowBatches, encode_documents
 from lib.text.bpe import BPE
+from lib.weights.files import write_json
 
 MEASURED, EVERY = 24, 10.0  # steps that are measured first; seconds from one line to the next
-# The share of 200 stories has a standard error of 3 %, that of 1,000 one of 1 %. They are told 200 at a time.
-N_STORIES, TOGETHER, TEMPERATURE = 1000, 200, 0.8
 SCORING = 30  # seconds that are left for the scores, or a quarter of all where that is less
 SLOWER = 1.05  # than measured: checkpoints, lines, and whatever else the machine does in minutes
 SPREAD = {"rwkv": 0.3}  # of the embedding at the start, see `head_from_embedding`
-LONGEST = 512  # tokens, of a document that a model of any context length gets as one
 
 
 class Data(NamedTuple):
-    """A corpus made ready. `longest`: the tokens of the longest document, None where the context can't hold it."""
+    """A corpus made ready. `longest`: the tokens of the longest document, None where the context can't hold it.
+
+    `validation`: the new text in windows, None where it is scored in whole documents.
+    """
 
     corpus: corpora.Corpus
     tokenizer: BPE
     batches: Batches
     bytes_per_token: float
     longest: int | None
+    validation: Batches | None
 
 
-def run(options):
-    """Train, score and save; return the exit code. `options` are what `commands.train_parser` gives.
+def run(options, command):
+    """Train, save and score; return the exit code. `options` are what `commands.train_parser` gives.
 
-    Where torchrun started several processes, all of them come here, and `options.team` is what they share.
+    Where torchrun started several processes, all of them come here. `command` is what was typed, for the record.
     """
-    with team(options.shard, options.device) as options.team:
-        return train_score_save(options)
+    with team(options.shard, options.device) as together:
+        return train_save_score(make_plan(options, command), together)
 
 
-def train_score_save(options):
-    """Do it, in every process; the first alone reads the corpus, prints, judges and saves."""
+def train_save_score(plan, together):
+    """Do it, in every process; the first alone reads the corpus, prints, saves and judges."""
     clock, processor = time.perf_counter(), time.process_time()
-    options.preset = choose_preset(options.family, options.generation, options.preset)
-    out = options.out or Path("checkpoints") / f"{options.preset.removeprefix('tiny-')}-{options.corpus}"
-    kept = out / "run.pt"
-    data = options.team.from_first(lambda: prepare(options))
-    model = new_model(options, data)
-    if options.resume:
-        options.steps = options.team.from_first(lambda: kept_steps(kept))
-    else:
-        options.team.from_first(lambda: refuse_unfinished(kept))
-    if options.steps is None:
-        options.steps = steps_that_fit(model, data, options, 60 * options.minutes - (time.perf_counter() - clock))
-        options.command += f" --steps {options.steps}"
+    steps = together.from_first(lambda: planned_steps(plan))
+    data = together.from_first(lambda: prepare(plan))
+    model = new_model(plan, data.tokenizer.vocab_size)
+    each = f"{together.size} processes, each " if together.size > 1 else ""
+    print(f"{plan.preset}, {n_params(model):,} parameters, {each}{torch.get_num_threads()} threads", flush=True)
+    trainer = functools.partial(train, device=plan.device, dtype=plan.dtype, compile=plan.compile, team=together)
+    if steps is None:
+        step = seconds_a_step(trainer, copy.deepcopy(model), data, plan.make_recipe(10**6))
+        step, left = together.agree((step, 60 * plan.minutes - (time.perf_counter() - clock)))
+        steps = steps_that_fit(step, left)
     try:
-        tokens, losses = follow(model, data, options, Keep(kept))
+        tokens, losses = follow(trainer, model, data, plan.make_recipe(steps), Keep(plan.kept))
     except KeyboardInterrupt as stop:
-        if options.team.rank == 0:
+        if together.rank == 0:
             print(f"\n{stop}, with --resume", file=sys.stderr)
         return 130
-    model = options.team.whole(model)
-    if options.team.rank > 0:
+    model = together.whole(model)
+    if together.rank > 0:
         return 0
-    figures = {"steps": options.steps, "tokens": tokens, "parameters": n_params(model), **judge(model, data, options)}
-    figures |= {"wall_seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - processor}
-    print("{wall_seconds:.0f} s on the clock, {cpu_seconds:.0f} s of processor time".format(**figures))
-    figures |= {"bytes_per_token": data.bytes_per_token, "curve": losses}
-    save(out, model, data, options, figures)
-    discard(kept)
+
+    def seconds():
+        return {"wall_seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - processor}
+
+    begun = {"steps": steps, "tokens": tokens, "parameters": n_params(model)}
+    ended = {"bytes_per_token": data.bytes_per_token, "curve": losses, **machine(together.size)}
+    save_and_score(plan, model, data, begun | seconds() | ended, seconds)
     return 0
 
 
-def new_model(options, data):
-    """Return the model before its first step, the same one in every process, and say what it is."""
-    torch.manual_seed(options.seed)
-    config = replace(preset(options.preset).config, vocab_size=data.tokenizer.vocab_size)
-    model = FAMILIES[options.family][0](config)
-    head_from_embedding(model, SPREAD.get(options.family))
-    together = f"{options.team.size} processes, each " if options.team.size > 1 else ""
-    print(f"{options.preset}, {n_params(model):,} parameters, {together}{torch.get_num_threads()} threads", flush=True)
+def planned_steps(plan):
+    """Return the steps of the run that --resume goes on with, else those that were asked for: None where time decides.
+
+    ValueError where there is no such run, or where without --resume one is in the way.
+    """
+    if plan.resume:
+        return kept_steps(plan.kept)
+    refuse_unfinished(plan.kept)
+    return plan.steps
+
+
+def new_model(plan, vocab_size):
+    """Return the model before its first step, the same one in every process."""
+    torch.manual_seed(plan.seed)
+    model = FAMILIES[plan.family][0](replace(plan.config, vocab_size=vocab_size))
+    head_from_embedding(model, SPREAD.get(plan.family))
     return model
 
 
-def training(model, data, options, plan, **others):
-    """Return the generator of training steps, on the device and in the way that was asked for."""
-    asked = {"device": options.device, "dtype": options.dtype, "compile": options.compile, "team": options.team}
-    return train(model, data.batches, plan, **asked, **others)
+def prepare(plan):
+    """Load the corpus and its tokenizer, cut the text into batches, and say what there is.
 
-
-def choose_preset(family, generation, name):
-    """Return the preset to train: the one that was named, where it is of that family and generation, else the tiny."""
-    if family != "rwkv" and generation is not None:
-        raise ValueError(f"{family} has no --generation {generation}: leave it out, or train rwkv")
-    name = name or (f"tiny-rwkv-{generation or 7}" if family == "rwkv" else f"tiny-{family}")
-    config = preset(name).config
-    other = generation is not None and config.generation != generation
-    if not isinstance(config, FAMILIES[family][1]) or other:
-        wanted = family if generation is None else f"{family} of generation {generation}"
-        raise ValueError(f"preset {name} is no {wanted}: leave --preset out, or name one that is")
-    return name
-
-
-def prepare(options):
-    """Load the corpus and its tokenizer, cut the text into batches, and say what there is."""
-    corpus = corpora.load(options.corpus, int(1e6 * options.megabytes))
-    config = preset(options.preset).config
-    tokenizer = find_tokenizer(corpus, config.vocab_size)
+    What would fail only when all is trained fails here: new text that is too short to score, a folder that can't be
+    written.
+    """
+    corpus = corpora.load(plan.corpus, int(1e6 * plan.megabytes))
+    tokenizer = find_tokenizer(corpus, plan.config.vocab_size)
     documents = corpus.documents_train or [corpus.train]
     tokens, starts = encode_documents(tokenizer, documents)
-    longest = int(torch.cat([starts, torch.tensor([len(tokens)])]).diff().max())
-    shape = {"batch_size": options.batch_size, "length": options.length, "seed": options.seed}
-    if longest < (config.context_length or LONGEST):
-        batches = DocumentBatches(tokens, starts, **shape)
+    longest = longest_document(tokens, starts)
+    new = encode_documents(tokenizer, corpus.documents_validation or [corpus.validation])
+    shape = {"batch_size": plan.batch_size, "length": plan.length, "seed": plan.seed}
+    if max(longest, longest_document(*new)) < (plan.config.context_length or LONGEST):
+        batches, validation = DocumentBatches(tokens, starts, **shape), None
     else:
-        batches, longest = WindowBatches(tokens, **shape), None
+        batches, longest, validation = WindowBatches(tokens, **shape), None, windows(tokenizer, corpus, plan.length)
     n_bytes = sum(len(document.encode("utf-8")) for document in documents)
     floor = corpus.floor_bits_per_byte
     known = "" if floor is None else f", entropy {floor:.4f} bits a byte"
     print(f"{corpus.name}: {n_bytes:,} bytes, {len(tokens):,} tokens{known}", flush=True)
-    return Data(corpus, tokenizer, batches, n_bytes / len(tokens), longest)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=plan.out):  # may we write there?
+        pass
+    return Data(corpus, tokenizer, batches, n_bytes / len(tokens), longest, validation)
+
+
+def longest_document(tokens, starts):
+    """Return the tokens of the longest document, with its <|endoftext|>."""
+    return int(torch.cat([starts, torch.tensor([len(tokens)])]).diff().max())
+
+
+def windows(tokenizer, corpus, length):
+    """Return the validation text as rows of `length` tokens; ValueError where it is too short for one."""
+    tokens, _ = encode_documents(tokenizer, [corpus.validation])
+    try:
+        return WindowBatches(tokens, 1, length)
+    except ValueError as error:
+        raise ValueError(f"the validation text of {corpus.name}: {error}") from error
 
 
 def find_tokenizer(corpus, vocab_size):
@@ -147,20 +157,13 @@ def find_tokenizer(corpus, vocab_size):
     return BPE.train(corpus.train[:5_000_000], vocab_size)
 
 
-def make_recipe(options, steps):
-    """Return the recipe that was asked for."""
-    changes = {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
-    return recipe(options.recipe, steps, **changes)
-
-
 def refuse_unfinished(path):
     """Start no run where another one waits to be gone on with: hours may be in it."""
     kept = newest(path)
     if kept is not None:
         done, planned = kept["record"][0], kept["identity"]["recipe"]["steps"]
-        raise ValueError(
-            f"{path} holds a run that was stopped after step {done} of {planned}: go on with --resume, or delete it"
-        )
+        state = "is trained but not scored" if done == planned else f"was stopped after step {done} of {planned}"
+        raise ValueError(f"{path} holds a run that {state}: go on with --resume, or delete it")
 
 
 def kept_steps(path):
@@ -171,18 +174,18 @@ def kept_steps(path):
     return kept["identity"]["recipe"]["steps"]
 
 
-def steps_that_fit(model, data, options, seconds):
-    """Measure some steps of a copy of the model; return how many fit, with some time left for the scores.
-
-    All processes take them, and go by what the first one measured.
-    """
-    times, trial = [], training(copy.deepcopy(model), data, options, make_recipe(options, 10**6))
+def seconds_a_step(trainer, model, data, recipe):
+    """Train some steps, and return the seconds that one takes."""
+    times, trial = [], trainer(model, data.batches, recipe)
     for _, record in zip(range(MEASURED), trial, strict=False):
         times.append(record.seconds)
     trial.close()
     first = MEASURED // 2  # the first steps wait for memory and caches
-    step = statistics.median(after - before for before, after in itertools.pairwise(times[first:]))
-    step, left = options.team.agree((step, seconds - times[-1]))
+    return statistics.median(after - before for before, after in itertools.pairwise(times[first:]))
+
+
+def steps_that_fit(step, left):
+    """Return how many steps of `step` seconds fit into `left` seconds, with some time for the scores."""
     steps = int((left - min(SCORING, left / 4)) / (SLOWER * step))
     if steps < 1:
         raise ValueError(f"{left:.1f} s are left and a step takes {step:.2f} s: give more --minutes, or --steps")
@@ -190,17 +193,18 @@ def steps_that_fit(model, data, options, seconds):
     return steps
 
 
-def follow(model, data, options, keep):
+def follow(trainer, model, data, recipe, keep):
     """Train, with a line every so often; return the number of tokens, and the curve of the loss."""
-    said, shown, losses, plan = time.perf_counter(), 0, [], make_recipe(options, options.steps)
+    said, shown, losses = time.perf_counter(), 0, []
     tokens = step = 0
-    for record in training(model, data, options, plan, checkpoint=keep):
+    for record in trainer(model, data.batches, recipe, checkpoint=keep):
         losses.append(record.loss)
         tokens, step = record.tokens, record.step
-        if time.perf_counter() - said > EVERY or step == plan.steps:
-            bits = statistics.fmean(losses[shown:]) / math.log(2) / data.bytes_per_token
-            speed = tokens / record.seconds
-            print(f"step {step:5} of {plan.steps}  {above(bits, data)}  {speed:,.0f} tokens/s", flush=True)
+        if time.perf_counter() - said > EVERY or step == recipe.steps:
+            nats, speed = statistics.fmean(losses[shown:]), tokens / record.seconds
+            bits = above(nats / math.log(2) / data.bytes_per_token, data)
+            line = f"step {step:5} of {recipe.steps}  {bits}, {nats:.4f} nats a token  {speed:,.0f} tokens/s"
+            print(line, flush=True)
             said, shown = time.perf_counter(), len(losses)
     return tokens, curve(losses, step - len(losses))
 
@@ -217,52 +221,38 @@ def curve(losses, before=0, points=200):
     ]
 
 
-def above(bits, data):
-    """Say how many bits a byte that is, and how far from the floor where one is known."""
-    floor = data.corpus.floor_bits_per_byte
-    return f"{bits:.4f} bits a byte" + ("" if floor is None else f" (floor {100 * (bits / floor - 1):+.1f} %)")
+def save_and_score(plan, model, data, figures, seconds):
+    """Save the model, then score it, and save the scores beside it; `seconds` tells the time that all took.
+
+    The run's checkpoint goes at the very end: where the scores fail or are interrupted, --resume makes up for them.
+    """
+    save(plan, model, data, figures)
+    try:
+        figures |= judge(model, data, plan) | seconds()
+    except BaseException:
+        sentence = f"the model is trained and saved in {plan.out}, but not scored: --resume scores it"
+        print(f"\npython3 -m lib train: {sentence}", file=sys.stderr)
+        raise
+    print("{wall_seconds:.0f} s on the clock, {cpu_seconds:.0f} s of processor time".format(**figures))
+    write_json(plan.out / "record.json", describe(plan, data, figures))
+    discard(plan.kept)
+    print(f"saved: python3 -m lib sample {plan.out}")
 
 
-def judge(model, data, options):
-    """Score the validation text and, for tales, stories that the model tells; print and return the figures."""
-    corpus, tokenizer = data.corpus, data.tokenizer
-    if data.longest:
-        score = evaluate_documents(model, tokenizer, corpus.documents_validation)
-    else:
-        tokens, _ = encode_documents(tokenizer, [corpus.validation])
-        score = evaluate(model, WindowBatches(tokens, 1, options.length), tokenizer=tokenizer)
-    print(f"validation: {above(score.bits_per_byte, data)}, {score.nats_per_token:.4f} nats a token", flush=True)
-    figures = {"validation_bits_per_byte": score.bits_per_byte, "validation_nats_per_token": score.nats_per_token}
-    if corpus.floor_bits_per_byte is not None:
-        figures["floor_bits_per_byte"] = corpus.floor_bits_per_byte
-    if corpus.name == "tales":
-        room = min(2 * (data.longest or LONGEST), model.config.context_length or LONGEST)
-        told = tell_many(model, tokenizer, N_STORIES, room, options.seed)
-        stories, true = (sum(map(asked, told)) / len(told) for asked in (tales.is_story, tales.facts_hold))
-        figures |= {"stories": len(told), "share_stories": stories, "share_facts_hold": true}
-        error = math.sqrt(stories * (1 - stories) / len(told))
-        shares = f"{stories:.1%} (standard error {error:.1%}) are stories of the grammar"
-        print(f"{len(told)} stories told at temperature {TEMPERATURE}: {shares},")
-        print(f"{true:.1%} are, and their facts hold. The first one:\n\n{told[0]}\n", flush=True)
-    return figures
-
-
-def tell_many(model, tokenizer, n, n_tokens, seed):
-    """Return n texts of at most n_tokens tokens, told side by side in batches, each with a seed of its own."""
-    rows = []
-    for first in range(0, n, TOGETHER):
-        start = torch.full((min(TOGETHER, n - first), 1), tokenizer.eot)
-        tokens = sample(model, start, n_tokens, TEMPERATURE, seed=seed + first, stop=tokenizer.eot)
-        rows += torch.stack(list(tokens), dim=1).tolist()  # rows of T tokens
-    return [tokenizer.decode(row[: row.index(tokenizer.eot)] if tokenizer.eot in row else row) for row in rows]
-
-
-def save(out, model, data, options, figures):
+def save(plan, model, data, figures):
     """Save the model, its tokenizer, and how it was made."""
-    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
-    machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
-    machine |= {"processes": options.team.size} if options.team.size > 1 else {}
-    record = {"command": options.command, "corpus": data.corpus.origin, "licence": data.corpus.licence}
-    dtype = torch.float16 if options.half else None
-    save_bundle(out, model, data.tokenizer, record | rounded | machine, dtype)
-    print(f"saved: python3 -m lib sample {out}")
+    dtype = torch.float16 if plan.half else None
+    save_bundle(plan.out, model, data.tokenizer, describe(plan, data, figures), dtype)
+
+
+def describe(plan, data, figures):
+    """Return the record of a run: the command that makes it again, the text, and the figures, rounded."""
+    again = "" if plan.steps or plan.resume else f" --steps {figures['steps']}"
+    record = {"command": plan.command + again, "corpus": data.corpus.origin, "licence": data.corpus.licence}
+    return record | {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
+
+
+def machine(n_processes):
+    """Return what the figures depend on beside the code."""
+    about = {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
+    return about | ({"processes": n_processes} if n_processes > 1 else {})

@@ -33,8 +33,13 @@ def _status(cell):
 
 
 def progress(root=ROOT):
-    """Return {lesson's name: its statuses} of all lessons that have exercises, in order."""
-    found = {path.stem: statuses(path) for path in sorted((root / "lessons").glob("[0-9][0-9]_*.ipynb"))}
+    """Return {lesson's name: its statuses} of all lessons that have exercises, in order.
+
+    A copy, such as Jupyter's 01_x-Copy1 or a browser's 01_x (1), is no lesson of its own: the shortest name counts.
+    """
+    paths = sorted((root / "lessons").glob("[0-9][0-9]_*.ipynb"), key=lambda path: (len(path.stem), path.stem))
+    lessons = {path.stem[:2]: path for path in reversed(paths)}
+    found = {lessons[number].stem: statuses(lessons[number]) for number in sorted(lessons)}
     return {name: mine for name, mine in found.items() if mine}
 
 

@@ -11,7 +11,7 @@ BLOCK = 1 << 20
 TIMEOUT = 30  # seconds without an answer
 
 
-class DownloadError(RuntimeError):
+class DownloadError(OSError):
     """A file could not be had, or is not what was expected; the message says what to do."""
 
 

@@ -15,7 +15,7 @@ import warnings
 import torch
 
 from lib.layers import rwkv4, rwkv5, rwkv7
-from lib.teach.memory import peak_bytes
+from lib.run.measure import peak_bytes
 from tests.benchmarks.race import drawn_orders, timed
 from tests.benchmarks.wkv_peers import PEERS, peer
 

@@ -11,12 +11,12 @@ from lib.run.checkpoint import Keep
 from lib.run.commands import main
 
 
-def follow(model, data, options, keep):
+def follow(trainer, model, data, recipe, keep):
     """Say who this is, then train."""
     folder = Path(keep.path).parent
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"pid-{dist.get_rank()}").write_text(str(os.getpid()))
-    return FOLLOW(model, data, options, Keep(keep.path, None, 1))
+    return FOLLOW(trainer, model, data, recipe, Keep(keep.path, None, 1))
 
 
 FOLLOW, train_command.follow = train_command.follow, follow

@@ -3,21 +3,30 @@
 import json
 import math
 import re
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.error import URLError
 
 import pytest
 import torch
 
 from lib.models import presets
-from lib.run import train_command
-from lib.run.checkpoint import load_bundle
-from lib.run.commands import main
+from lib.run import scores, train_command
+from lib.run.checkpoint import load_bundle, save_bundle
+from lib.run.command_line import told
+from lib.run.commands import main, train_parser
+from lib.run.device import pick_device
+from lib.run.evaluate import Score, excess_over_truth
+from lib.run.paired import main as compare
+from lib.run.recipes import make_plan
 from lib.text.batches import WindowBatches
+from lib.text.bpe import BPE
+from lib.text.corpora import load
+from tests.benchmarks.main import main as bench
 from tests.benchmarks.peers import PACKAGES, install_peers
 from tests.benchmarks.wkv_peers import PEERS
-from tests.run.tiny import CONFIG, tiny_rwkv
+from tests.run.tiny import CONFIG, tiny_llama, tiny_rwkv
 
 
 @pytest.fixture
@@ -28,7 +37,7 @@ def quick(monkeypatch, tmp_path):
     for generation in (4, 5, 6, 7):
         config = tiny_rwkv(generation, vocab_size=300).config
         monkeypatch.setitem(presets.TINY_RWKV, f"tiny-rwkv-{generation}", presets.Preset(config, None, "a test's"))
-    monkeypatch.setattr(train_command, "N_STORIES", 3)
+    monkeypatch.setattr(scores, "N_STORIES", 3)
     monkeypatch.setattr(train_command, "EVERY", 0.0)
     monkeypatch.setattr(train_command, "find_tokenizer", learnt := Learnt(train_command.find_tokenizer))
     monkeypatch.chdir(tmp_path)
@@ -52,8 +61,9 @@ SMALL = ["--megabytes", "0.02", "--batch-size", "2", "--length", "32", "--dtype"
 def test_train_saves_what_sample_tells(quick, tmp_path, capsys):
     assert main(["train", "llama", "--steps", "4", *SMALL]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"step +4 of 4 .* bits a byte \(floor \+\d+\.\d %\) .* tokens/s", said)
+    assert re.search(r"step +4 of 4 .* bits a byte \(floor \+\d+\.\d %\), \d\.\d+ nats a token .* tokens/s", said)
     assert "3 stories told at temperature 0.8: 0.0% (standard error 0.0%) are stories" in said
+    assert "and in 0.0% (standard error 0.0%) of all the facts hold" in said
     folder = tmp_path / "checkpoints" / "llama-tales"
     assert sorted(p.name for p in folder.iterdir()) == [
         "config.json",
@@ -65,7 +75,11 @@ def test_train_saves_what_sample_tells(quick, tmp_path, capsys):
     assert record["command"] == "python3 -m lib train llama --steps 4 " + " ".join(SMALL)
     assert record["steps"] == 4 and record["tokens"] == 4 * 2 * 32
     assert 0 < record["floor_bits_per_byte"] < record["validation_bits_per_byte"] < 20
-    assert record["wall_seconds"] > 0 and record["cpu_seconds"] > 0
+    assert record["wall_seconds"] > 0 and record["cpu_seconds"] > 0 and record["temperature"] == 0.8
+    model, tokenizer = load_bundle(folder)
+    share, error = excess_over_truth(model, tokenizer, load("tales", 20_000).documents_validation)
+    assert (record["excess_over_truth"], record["excess_standard_error"]) == pytest.approx((share, error), abs=1e-4)
+    assert re.search(r"above what these \d+ stories cost by their own grammar", said)
     stories = []
     for _ in range(2):
         options = ["--prompt", "One day", "--tokens", "9", "--seed", "3"]
@@ -148,7 +162,9 @@ def test_long_documents_are_cut_into_windows(quick, tmp_path, capsys):
         (["train", "llama", "--generation", "5"], "llama has no --generation 5: leave it out, or train rwkv"),
         (["train", "llama", "--preset", "tiny-rwkv-5"], "preset tiny-rwkv-5 is no llama: leave --preset out"),
         (["train", "rwkv", "--generation", "4", "--preset", "tiny-rwkv-7"], "is no rwkv of generation 4"),
-        (["bench", "speed"], "no benchmark 'speed': there is generate, rwkv, start, tokenizers, train, wkv"),
+        (["train", "llama", "--device", "gpu"], "no device 'gpu' here: there is .*cpu"),
+        (["sample", "--prompt", "a" * 5000, "--tokens", "2"], "5001 tokens and 2 new ones, but the model was built"),
+        (["sample", "--prompt", "x\ud83d", "--tokens", "2"], "half a surrogate pair"),
     ],
 )
 def test_errors_are_sentences(quick, capsys, arguments, words):
@@ -156,6 +172,169 @@ def test_errors_are_sentences(quick, capsys, arguments, words):
     assert main([*arguments, *small]) == 1
     said = capsys.readouterr().err
     assert re.search(words, said) and "Traceback" not in said
+
+
+REFUSED = {
+    "sample": {
+        "tokens": ["-3", "0", "nan", "2.5", "1e3", "9999999999"],
+        "n": ["0", "-1"],
+        "seed": ["-1", str(2**70), "x"],
+        "top-k": ["0", "-1", "inf"],
+        "top-p": ["0", "nan", "1.1", "-1", "inf"],
+        "temperature": ["nan", "-1", "inf", "hot"],
+    },
+    "train llama": {
+        "minutes": ["nan", "inf", "-1", "0", "1e300"],
+        "megabytes": ["nan", "inf", "0", "-1"],
+        "seed": ["-1", "99999999999999"],
+        "steps": ["0", "-1", "nan"],
+        "learning-rate": ["nan", "inf", "-1", "0"],
+        "length": ["0", "-5"],
+        "batch-size": ["0", "-5"],
+    },
+}
+CASES = [(words, flag, value) for words in REFUSED for flag, values in REFUSED[words].items() for value in values]
+
+
+@pytest.mark.parametrize(("words", "flag", "value"), CASES)
+def test_numbers_without_sense_are_refused_by_name(capsys, words, flag, value):
+    with pytest.raises(SystemExit) as stopped:
+        main([*words.split(), f"--{flag}={value}"])
+    assert stopped.value.code == 2
+    assert re.search(rf"argument --{flag}: {re.escape(value)}: give .*number", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("flag", ["steps", "seeds", "learning-rate", "seconds"])
+def test_compare_refuses_them_too(capsys, flag):
+    with pytest.raises(SystemExit):
+        compare([f"--{flag}=-1"])
+    assert f"argument --{flag}: -1: give a" in capsys.readouterr().err
+
+
+def test_compare_leaves_a_file_that_is_not_its_own(tmp_path, capsys):
+    (tmp_path / "mine.json").write_text("[1]")
+    assert compare(["--out", str(tmp_path / "mine.json")]) == 1
+    assert "mine.json holds no runs of `compare`: choose another --out" in capsys.readouterr().err
+    assert (tmp_path / "mine.json").read_text() == "[1]"
+
+
+def test_no_network_is_a_sentence(quick, tmp_path, monkeypatch, capsys):
+    def unreachable(*arguments, **options):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    monkeypatch.setattr("lib.text.corpora.CACHE", tmp_path)
+    assert main(["train", "llama", "--corpus", "tinyshakespeare"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        said.startswith("python3 -m lib train: tinyshakespeare.txt could not be downloaded") and said.count("\n") == 1
+    )
+
+
+def test_what_torch_says_of_the_machine_is_a_sentence_and_a_bug_is_not(capsys):
+    assert told("train", lambda: torch.empty(2**58)) == 1  # more than any machine has
+    assert re.search("there is too little memory .*take a smaller --batch-size", capsys.readouterr().err)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        told("train", lambda: torch.ones(2, 3) @ torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("options", [[], ["--temperature", "0"]])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_broken_weights_are_said(tmp_path, capsys, options, bad):
+    tokenizer = BPE([])
+    model = tiny_llama(config=replace(CONFIG, vocab_size=tokenizer.vocab_size))
+    with torch.no_grad():
+        model.blocks[0].mix_channels.down.weight[0, 0] = bad
+    save_bundle(tmp_path, model, tokenizer, {})
+    assert main(["sample", str(tmp_path), "--prompt", "One day", "--tokens", "8", *options]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "the model's weights hold NaN or infinite numbers" in said.err
+
+
+def test_a_blank_at_the_prompts_end_is_left_out_and_said(capsys):
+    told = {}
+    for end in ("", " ", "   "):
+        assert main(["sample", "--prompt", "One day" + end, "--tokens", "9", "--seed", "3"]) == 0
+        told[end] = capsys.readouterr()
+    assert told[""].out == told[" "].out == told["   "].out and told[""].err == ""
+    assert "the blank at the prompt's end is left out: it belongs to the next word" in told[" "].err
+
+
+LONG = ["train", "llama", "--corpus", "python-docs", "--megabytes", "0.0006", "--batch-size", "1", "--steps", "3"]
+
+
+def test_new_text_of_long_documents_is_scored_in_windows(quick, tmp_path):
+    """600 bytes of one short topic train; the topics that validate are longer than the context."""
+    assert main([*LONG, "--length", "32", "--out", "docs"]) == 0
+    assert json.loads((tmp_path / "docs" / "record.json").read_text())["validation_nats_per_token"] > 0
+    assert not (tmp_path / "docs" / "run.pt").exists()
+
+
+def test_new_text_that_is_too_short_is_refused_before_a_step(quick, tmp_path, monkeypatch, capsys):
+    corpus = load("python-docs", 3000)
+    short = replace(corpus, documents_train=None, documents_validation=None, validation="Short.")
+    monkeypatch.setattr("lib.text.corpora.load", lambda *arguments: short)
+    assert main([*LONG, "--length", "32", "--out", "docs"]) == 1
+    said = capsys.readouterr()
+    assert "the validation text of python-docs: rows of 32 tokens, but there are" in said.err
+    assert "step " not in said.out and not (tmp_path / "docs").exists()
+
+
+def test_a_folder_that_can_not_be_written_is_refused_before_a_step(quick, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["train", "llama", "--steps", "2", "--out", "file", *SMALL]) == 1
+    said = capsys.readouterr()
+    assert "file" in said.err and "step " not in said.out
+
+
+def test_scores_that_fail_leave_the_model_and_resume_makes_up_for_them(quick, tmp_path, monkeypatch, capsys):
+    usual = scores.tell_many
+
+    def fails(*arguments):
+        raise ValueError("no story today")
+
+    monkeypatch.setattr(scores, "tell_many", fails)
+    assert main(["train", "llama", "--steps", "3", "--out", "out", *SMALL]) == 1
+    said = capsys.readouterr().err
+    assert "the model is trained and saved in out, but not scored: --resume scores it" in said
+    assert "no story today" in said
+    weights = load_bundle(tmp_path / "out")[0].state_dict()
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["steps"] == 3 and "validation_bits_per_byte" not in record
+    assert main(["train", "llama", "--steps", "3", "--out", "out", *SMALL]) == 1
+    assert "is trained but not scored: go on with --resume" in capsys.readouterr().err
+    monkeypatch.setattr(scores, "tell_many", usual)
+    assert main(["train", "llama", "--resume", "--out", "out", *SMALL]) == 0
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["steps"] == 3 and record["validation_bits_per_byte"] > 0 and record["stories"] == 3
+    again = load_bundle(tmp_path / "out")[0].state_dict()
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert not (tmp_path / "out" / "run.pt").exists()
+
+
+def test_bits_a_byte_on_two_footings_are_said(capsys):
+    data = SimpleNamespace(bytes_per_token=2.89)
+    same, other = (Score(3.0, math.exp(3), 3 / math.log(2) / size, 100) for size in (2.88, 2.56))
+    assert scores.footing(same, data)["validation_bytes_per_token"] == pytest.approx(2.88)
+    assert capsys.readouterr().out == ""
+    assert scores.footing(other, data)["validation_bytes_per_token"] == pytest.approx(2.56)
+    assert "A token stands for 2.56 bytes of this text, and for 2.89 of the training text" in capsys.readouterr().out
+
+
+def test_a_plan_is_settled_and_frozen():
+    options = train_parser().parse_args(["rwkv", "--generation", "6", "--seed", "5", "--learning-rate", "0.01"])
+    plan = make_plan(options, "typed")
+    assert (plan.preset, plan.config.generation, plan.device.type) == ("tiny-rwkv-6", 6, pick_device().type)
+    assert plan.out == Path("checkpoints/rwkv-6-tales") and plan.kept == plan.out / "run.pt"
+    assert plan.make_recipe(7).steps == 7 and plan.make_recipe(7).learning_rate == 0.01 and plan.command == "typed"
+    with pytest.raises(FrozenInstanceError):
+        plan.steps = 3
+
+
+def test_bench_names_the_benchmarks_that_exist(capsys):
+    assert bench(["speed"]) == 1
+    said = capsys.readouterr().err
+    assert "no benchmark 'speed': there is generate, rwkv, start, tokenizers, train, wkv" in said
 
 
 def test_a_missing_peer_is_named_as_missing(monkeypatch, capsys):
@@ -169,7 +348,7 @@ def test_a_missing_peer_is_named_as_missing(monkeypatch, capsys):
         return usual(name)
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    assert main(["bench", "generate"]) == 0
+    assert bench(["generate"]) == 0
     machine, missing, _, minutes = capsys.readouterr().out.splitlines()
     assert re.search(r", \d+ threads, .*, torch \d", machine) and minutes == "0.0 minutes in all"
     assert missing == "generate: not measured, the package transformers is not installed"

@@ -1,11 +1,14 @@
 """Evaluation: models whose probabilities are known by construction, and documents against a count by hand."""
 
 import math
+import random
+import statistics
 
 import pytest
 import torch
 
-from lib.run.evaluate import evaluate, evaluate_documents
+from lib.run.evaluate import document_nats, evaluate, evaluate_documents, excess_over_truth, paired_excess
+from lib.text import tales
 from lib.text.batches import WindowBatches
 from lib.text.bpe import BPE
 from tests.run.tiny import CONFIG, counting, tiny_llama
@@ -97,3 +100,63 @@ def test_what_can_not_be_scored_is_refused():
         evaluate_documents(Known([1.0]), BPE([]), [])
     with pytest.raises(ValueError, match="a document of 50 tokens, but the model was built for 48"):
         evaluate_documents(Known([1 / 257] * 257), BPE([]), ["x" * 49])
+
+
+def told(n, seed=3):
+    """Return texts of tales, and what each costs: the generator counts its own choices while it writes."""
+    stories = list(tales.stories(seed, n))
+    return [story.text for story in stories], [-story.log_probability for story in stories]
+
+
+def test_the_cost_of_each_document_comes_in_its_place():
+    tokenizer, model = BPE([]), tiny_llama(config=CONFIG.__class__(257, 2, 24, 4, 2, 6, 40, 48))
+    texts = ["and then the end", "x", "a longer one, really", "two"]
+    for text, (nats, n_tokens) in zip(texts, document_nats(model, tokenizer, texts, batch_size=3), strict=True):
+        alone = evaluate_documents(model, tokenizer, [text])
+        assert (nats, n_tokens) == (pytest.approx(alone.nats_per_token * alone.n_tokens, rel=1e-5), alone.n_tokens)
+
+
+def test_who_pays_a_share_more_for_each_story_is_that_share_above():
+    texts, truths = told(20)
+    for share in (0.0, 0.04, 1.5):
+        found = paired_excess([(1 + share) * truth for truth in truths], texts)
+        assert found == (pytest.approx(share, abs=1e-9), pytest.approx(0, abs=1e-9))
+
+
+def test_the_luck_of_the_stories_cancels_and_the_error_covers_what_is_left():
+    """Each story costs 4 % more, and some noise: found from 40 stories, the share is as far off as the error says."""
+    texts, truths = told(4000)
+    rng, shares, errors, unpaired = random.Random(0), [], [], []
+    mean = statistics.fmean(truths)
+    for i in range(0, 4000, 40):
+        nats = [1.04 * truth + rng.gauss(0, 2) for truth in truths[i : i + 40]]
+        share, error = paired_excess(nats, texts[i : i + 40])
+        shares.append(share)
+        errors.append(error)
+        unpaired.append(statistics.fmean(nats) / mean - 1)
+    spread = statistics.stdev(shares)
+    assert abs(statistics.fmean(shares) - 0.04) < 4 * spread / 10
+    assert 0.75 < statistics.fmean(errors) / spread < 1.3
+    assert statistics.stdev(unpaired) > 3 * spread
+
+
+def test_a_models_excess_is_what_it_pays_above_the_grammar():
+    tokenizer, (texts, truths) = BPE([]), told(6)
+    model = tiny_llama(config=CONFIG.__class__(257, 2, 24, 4, 2, 6, 40, 4000))
+    score = evaluate_documents(model, tokenizer, texts)
+    share, error = excess_over_truth(model, tokenizer, texts)
+    assert share == pytest.approx(score.nats_per_token * score.n_tokens / sum(truths) - 1, rel=1e-5)
+    assert 0 < error < share
+
+
+def test_the_excess_of_what_the_grammar_does_not_write_is_refused():
+    texts, truths = told(2)
+    with pytest.raises(ValueError, match="document 1, 'Once upon a time.'..., is no story of the tales' grammar"):
+        paired_excess(truths, [texts[0], "Once upon a time."])
+    with pytest.raises(ValueError, match="2 numbers for 1 stories: give one for each of two stories or more"):
+        paired_excess(truths, texts[:1])
+    mine, others = (tales.parse(text).facts for text in texts)
+    ends = ((texts[0].rsplit(word, 1), others[role]) for role, word in mine.items() if role in others)
+    broken = next(text for parts, word in ends if tales.parse(text := word.join(parts)) and not tales.facts_hold(text))
+    with pytest.raises(ValueError, match="document 0, .* breaks its own facts"):
+        paired_excess(truths, [broken, texts[1]])

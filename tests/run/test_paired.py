@@ -72,13 +72,12 @@ def test_the_command_goes_on_where_its_record_ends(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(ours, "shapes", lambda: {"scaled": config, "uniform": uniform_like(config)})
     monkeypatch.setattr(ours, "tales_batches", lambda: tiny_data([]))
     call = ["--steps", "2", "--seeds", "2", "--out", str(tmp_path / "widths.json")]
-    assert ours.main([*call, "--seconds", "-1"]) == 0 and not (tmp_path / "widths.json").exists()
+    assert ours.main([*call, "--seconds", "1e-9"]) == 0 and not (tmp_path / "widths.json").exists()
     assert ours.main([*call[:3], "1", *call[4:]]) == 0
     first = json.loads((tmp_path / "widths.json").read_text(encoding="utf-8"))
     assert [(run["name"], run["seed"]) for run in first["runs"]] == [("scaled", 0), ("uniform", 0)]
     assert ours.main(call) == 0
     whole = json.loads((tmp_path / "widths.json").read_text(encoding="utf-8"))
     assert whole["runs"][:2] == first["runs"] and len(whole["runs"]) == 4
-    with pytest.raises(SystemExit):
-        ours.main([*call, "--learning-rate", "0.1"])
+    assert ours.main([*call, "--learning-rate", "0.1"]) == 1
     assert "--learning-rate 0.005" in capsys.readouterr().err

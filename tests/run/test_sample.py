@@ -138,6 +138,65 @@ def test_rows_end_one_by_one():
     assert [int(t) for t in ended] == [int(t) for t in alone[: [int(t) for t in alone].index(stop) + 1]]
 
 
+@pytest.mark.parametrize("form", [list, tuple, set, torch.tensor])
+def test_a_text_ends_at_the_first_of_several_tokens(form):
+    free = torch.stack(list(sample(tiny_llama(), PROMPT, 43, seed=0)), 1)  # (B, T)
+    stops = [int(free[0, 6]), int(free[1, 3])]
+    ended = torch.stack(list(sample(tiny_llama(), PROMPT, 43, seed=0, stop=form(stops))), 1)
+    for told, row in zip(ended.tolist(), free.tolist(), strict=True):
+        at = next(i for i, token in enumerate(row) if token in stops)
+        assert told[: at + 1] == row[: at + 1] and set(told[at:]) == {row[at]}
+    one = [
+        torch.stack(list(sample(tiny_llama(), PROMPT, 43, seed=0, stop=stop)), 1) for stop in (5, [5], torch.tensor(5))
+    ]
+    assert torch.equal(one[0], one[1]) and torch.equal(one[0], one[2])
+
+
+def test_several_ends_are_transformers_generate():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from lib.weights.convert import to_hugging_face
+
+    model = tiny_llama()
+    config, tensors = to_hugging_face(model)
+    theirs = LlamaForCausalLM(LlamaConfig(**config)).eval()
+    theirs.load_state_dict(tensors)
+    for stops in ([3, 5], [0, 12, 28], [7]):
+        expected = theirs.generate(PROMPT[:1], max_new_tokens=30, do_sample=False, eos_token_id=stops, pad_token_id=0)
+        ours = [int(token) for token in sample(model, PROMPT[:1], 30, temperature=0, stop=stops)]
+        assert ours == expected[0, 5:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("stop", "words"),
+    [
+        (-1, "stop names token -1, but the model's tokens are 0 to 28"),
+        ([3, 29], "stop names token 29, but"),
+        ("3", "stop is '3': give the number of a token, or a list"),
+        ([3.0], r"stop is \[3.0\]"),
+    ],
+)
+def test_a_stop_that_is_no_token_is_refused(stop, words):
+    with pytest.raises(ValueError, match=words):
+        next(sample(tiny_llama(), PROMPT, 3, stop=stop))
+
+
+INF, NAN = math.inf, math.nan
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_logits_without_probabilities_are_refused(temperature):
+    for row in ([-INF, -INF, -INF], [0.0, INF, 0.0], [0.0, NAN, 1.0]):
+        with pytest.raises(
+            ValueError, match=r"the largest logit of row 1 is (nan|-?inf), which gives no probabilities"
+        ):
+            choose(torch.tensor([[0.0, 1.0, 2.0], row]), temperature)
+    masked = torch.tensor([[-INF, 1.0, -INF], [5.0, -INF, -INF]], dtype=torch.float16)
+    assert choose(masked, temperature).tolist() == [1, 0]
+    many = torch.full((4000, 2), 6e4, dtype=torch.float16)  # their sum is more than float16 holds
+    assert len(choose(many, temperature)) == 4000
+
+
 def test_it_stops_where_the_context_ends():
     model = tiny_llama()
     assert len(list(sample(model, PROMPT, 44, seed=0))) == 44  # 5 + 43 are fed; the last one is only told

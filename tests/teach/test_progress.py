@@ -51,6 +51,13 @@ def test_a_notebook_that_cannot_be_read_counts_as_nothing(tmp_path, capsys):
     assert "03_d" in said and "1 of 1" in said and "All done." in said
 
 
+def test_a_copy_is_no_lesson_of_its_own(tmp_path):
+    """As Jupyter, a browser, Colab and people name them; a copy alone stands for its lesson."""
+    names = ["01_a", "01_a (1)", "01_a-Copy1", "Copy of 01_a", "01_a_old", "02_b (2)", "02_b-Copy1 (1)"]
+    found = progress.progress(course(tmp_path, **{name: [cell("01.1", "")] for name in names}))
+    assert list(found) == ["01_a", "02_b (2)"] and progress.table(found).count("0 of 1") == 2
+
+
 def test_no_notebook_at_all(tmp_path, capsys):
     progress.show(tmp_path)
     assert "0 of 0" in (said := capsys.readouterr().out) and "There is no notebook" in said
