@@ -111,7 +111,7 @@ def without(*names):
         (lambda t: t | {"rope_freqs.weight": torch.ones(8)}, {}, r"1 are unexpected \['rope_freqs.weight'\]"),
         (lambda t: t | {"blk.0.attn_k.weight": torch.ones(64, 64)}, {}, r"attn_k.weight is \(64, 64\), expected \(32"),
         (dict, {"architecture": "gemma"}, "architecture is 'gemma'"),
-        (dict, {"llama__rope__scaling__type": "yarn"}, "RoPE is scaled \\('yarn'\\)"),
+        (dict, {"llama__rope__scaling__type": "yarn"}, "rope.scaling.type is 'yarn': RoPE is scaled"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(tmp_path, change, metadata, words):
