@@ -34,18 +34,19 @@ HARMLESS_LIKE = re.compile(
 )
 # Keys of other designs, with the values at which they do nothing; () is a key that always does something.
 PLAIN = {
-    **dict.fromkeys(("hidden_act", "hidden_activation", "activation", "activation_function"), ("silu", "swish")),
-    **dict.fromkeys(("attention_bias", "mlp_bias", "qkv_bias", "use_bias", "bias", "lm_head_bias"), (False,)),
-    **dict.fromkeys(("no_bias", "is_causal", "causal"), (True,)),
-    **dict.fromkeys(("use_qk_norm", "qk_norm", "qk_layernorm", "rope_interleaved", "rope_traditional"), (False,)),
-    **dict.fromkeys(("use_scaled_rope", "alibi", "parallel_attn", "use_parallel_residual"), (False,)),
-    **dict.fromkeys(("use_bidirectional_attention",), (False,)),
-    **dict.fromkeys(("position_embedding_type",), ("rope", "rotary")),
-    **dict.fromkeys(("partial_rotary_factor", "rotary_pct", "scale_emb"), (1,)),
-    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping", "num_local_experts", "num_experts"), (0,)),
-    **dict.fromkeys(("attention_multiplier", "query_pre_attn_scalar", "clip_qkv"), ()),
-    **dict.fromkeys(("pruned_heads", "cross_attention_hidden_size"), ({},)),
-}
+    "hidden_act": ("silu", "swish"), "hidden_activation": ("silu", "swish"),
+    "activation": ("silu", "swish"), "activation_function": ("silu", "swish"),
+    "attention_bias": (False,), "mlp_bias": (False,), "qkv_bias": (False,), "lm_head_bias": (False,),
+    "use_bias": (False,), "bias": (False,), "no_bias": (True,),
+    "is_causal": (True,), "causal": (True,), "use_bidirectional_attention": (False,),
+    "use_qk_norm": (False,), "qk_norm": (False,), "qk_layernorm": (False,), "clip_qkv": (),
+    "rope_interleaved": (False,), "rope_traditional": (False,), "use_scaled_rope": (False,), "alibi": (False,),
+    "partial_rotary_factor": (1,), "rotary_pct": (1,), "position_embedding_type": ("rope", "rotary"),
+    "parallel_attn": (False,), "use_parallel_residual": (False,), "num_local_experts": (0,), "num_experts": (0,),
+    "attn_logit_softcapping": (0,), "final_logit_softcapping": (0,), "scale_emb": (1,),
+    "attention_multiplier": (), "query_pre_attn_scalar": (),  # scores are multiplied by one over the root of N here
+    "pruned_heads": ({},), "cross_attention_hidden_size": (),
+}  # fmt: skip
 ONE_IS_OFF = re.compile(r"\w*(multiplier|scale|scaling|factor)s?")
 # Where a key speaks of what a Llama has, false is no way to say "nothing else".
 FALSE_IS_ON = re.compile(r"rope|rotary|position|norm|causal|mask|residual|gat|glu|silu")

@@ -164,11 +164,7 @@ def filled(make, config, tensors, names):
     """
     refuse_others_than_tensors(tensors)
     renamed = rename(tensors, {theirs: ours for ours, theirs in names.items()})
-    try:
-        with torch.device("meta"):
-            model = make(config)
-    except (RuntimeError, OverflowError, TypeError) as error:  # the product of two sizes is more than torch can count
-        raise ValueError(f"{config}: no such model can be built ({str(error).splitlines()[0]})") from None
+    model = on_meta(make, config)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if expected.keys() != renamed.keys():
         raise ValueError(f"the model has other tensors than the file: {sorted(expected.keys() ^ renamed.keys())[:3]}")
@@ -187,6 +183,15 @@ def filled(make, config, tensors, names):
     if config.tied:
         model.head.weight = model.embed.weight
     return model
+
+
+def on_meta(make, config):
+    """Return make(config) without memory for its weights; ValueError where torch can't count that far."""
+    try:
+        with torch.device("meta"):
+            return make(config)
+    except (RuntimeError, OverflowError, TypeError) as error:  # the product of two sizes is too large a number
+        raise ValueError(f"{config}: no such model can be built ({str(error).splitlines()[0]})") from None
 
 
 def _refuse_other_numbers(tensors, names):

@@ -7,7 +7,7 @@ from lib.layers.rope import to_half_split
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.sizes import check_positive, check_whole
 from lib.weights.config_keys import shown
-from lib.weights.convert import expand, filled
+from lib.weights.convert import expand, filled, refuse_others_than_tensors
 from lib.weights.names import GGUF_LLAMA
 
 READ = frozenset({
@@ -18,15 +18,14 @@ READ = frozenset({
 })  # fmt: skip
 # Values of llama.* at which nothing is done. Counts of experts, caps, and scales that are 0 are not applied.
 PLAIN = {
-    **dict.fromkeys(("expert_count", "expert_used_count", "expert_shared_count", "leading_dense_block_count"), (0,)),
-    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping", "attention.sliding_window"), (0,)),
-    **dict.fromkeys(("attention.clamp_kqv", "attention.max_alibi_bias", "nextn_predict_layers"), (0,)),
-    **dict.fromkeys(("logit_scale", "residual_scale", "embedding_scale"), (0, 1)),
-    **dict.fromkeys(("rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor"), (0, 1)),
-    **dict.fromkeys(("use_parallel_residual", "rope.scaling.finetuned"), (False,)),
-    **dict.fromkeys(("attention.causal",), (True,)),
-    **dict.fromkeys(("tensor_data_layout",), ("Meta AI original pth",)),  # the rows of the older converter, and today's
-}
+    "expert_count": (0,), "expert_used_count": (0,), "expert_shared_count": (0,), "leading_dense_block_count": (0,),
+    "nextn_predict_layers": (0,), "attn_logit_softcapping": (0,), "final_logit_softcapping": (0,),
+    "attention.sliding_window": (0,), "attention.clamp_kqv": (0,), "attention.max_alibi_bias": (0,),
+    "attention.causal": (True,), "use_parallel_residual": (False,), "rope.scaling.finetuned": (False,),
+    "rope.scaling.attn_factor": (0, 1), "rope.scaling.yarn_attn_factor": (0, 1),
+    "logit_scale": (0, 1), "residual_scale": (0, 1), "embedding_scale": (0, 1),
+    "tensor_data_layout": ("Meta AI original pth",),  # the rows of the older converter, and of today's
+}  # fmt: skip
 ABOUT_THE_FILE = re.compile(r"(general|tokenizer|GGUF|quantize|imatrix)\..*|split\.(no|tensors\.count)")
 BEARS = re.compile(r"rope|scal|window|softcap|bias|norm|activation|multiplier|factor|lora|expert|attention|attn")
 FLOAT32 = 1e-6  # metadata keeps numbers in float32
@@ -39,11 +38,14 @@ def from_gguf(metadata, tensors):
     put into our order, within each head (lesson 04). A file without an output matrix ties it to the embedding.
     Raises ValueError for another design, and for tensors that are missing, left over or of another shape, by name.
     """
+    refuse_others_than_tensors(tensors)
     config = config_of_gguf(metadata, tied="output.weight" not in tensors)
     names = expand(GGUF_LLAMA, config.n_layers)
     turned = {}
     for name, tensor in tensors.items():
-        heads = {"attn_q": config.n_heads, "attn_k": config.n_kv_heads}.get(name.split(".")[-2])
+        heads = {"attn_q.weight": config.n_heads, "attn_k.weight": config.n_kv_heads}.get(
+            ".".join(name.split(".")[-2:])
+        )
         whole = heads is not None and tensor.dim() == 2 and tensor.shape[0] == heads * config.d_head
         turned[name] = to_half_split(tensor, heads) if whole else tensor  # `filled` names one that is not whole
     if config.tied and "token_embd.weight" in turned:

@@ -7,7 +7,7 @@ import torch
 from lib.models.openelm import OpenElm, OpenElmConfig, make_divisible
 from lib.models.sizes import check_list, check_positive, check_whole
 from lib.weights.config_keys import PLAIN, refuse_unknown, shown
-from lib.weights.convert import expand, filled, rename, unwrapped, without_copy
+from lib.weights.convert import expand, filled, on_meta, rename, unwrapped, without_copy
 from lib.weights.names import HUGGING_FACE_OPENELM, OPENELM_FUSED
 
 NEEDS = ("vocab_size", "model_dim", "head_dim", "num_query_heads", "num_kv_heads", "ffn_multipliers",
@@ -45,8 +45,7 @@ def from_hugging_face_openelm(config, tensors):
     Tensors that are missing, left over or of another shape than the config says are named in a ValueError.
     """
     ours = read_config(config)
-    with torch.device("meta"):
-        empty = OpenElm(ours)
+    empty = on_meta(OpenElm, ours)
     _, like = to_hugging_face_openelm(empty)
     tensors = unwrapped(tensors)
     if ours.tied:  # some files carry the shared matrix twice
@@ -125,10 +124,15 @@ def read_config(config):
     n_layers = config.get("num_transformer_layers")
     if n_layers is not None and n_layers != len(shares):
         raise ValueError(f"num_transformer_layers is {shown(n_layers)}, but ffn_multipliers has {len(shares)} numbers")
+    theta = config.get("rope_freq_constant", 10000)
+    check_positive("rope_freq_constant", theta)
     tied = config.get("share_input_output_layers")
     tied = True if tied is None else tied
     if config.get("tie_word_embeddings") not in (None, tied):
-        raise ValueError(f"tie_word_embeddings is not share_input_output_layers, {tied}: let both say the same")
+        raise ValueError(
+            f"tie_word_embeddings is {shown(config['tie_word_embeddings'])}, but share_input_output_layers {tied}: let "
+            "both say the same"
+        )
     return OpenElmConfig(
         vocab_size=config["vocab_size"],
         d_model=d_model,
@@ -138,6 +142,6 @@ def read_config(config):
         d_ff=[make_divisible(share * d_model, config["ffn_dim_divisor"]) for share in shares],
         context_length=config["max_context_length"],
         norm_eps=config.get("rms_norm_eps", 1e-6),
-        rope_theta=config.get("rope_freq_constant", 10000.0),
+        rope_theta=float(theta),
         tied=tied,
     )

@@ -2,10 +2,8 @@
 
 import re
 
-import torch
-
 from lib.models.rwkv import Rwkv, RwkvConfig
-from lib.weights.convert import expand, filled, rename, unwrapped
+from lib.weights.convert import expand, filled, on_meta, rename, unwrapped
 from lib.weights.names import RWKV, RWKV_ROWS, RWKV_UNUSED
 
 
@@ -35,8 +33,7 @@ def from_rwkv(tensors):
     tensors = {name: tensor for name, tensor in tensors.items() if config.generation != 7 or name not in RWKV_UNUSED}
     names = names_of(config)
     rename(tensors, {theirs: ours for ours, theirs in names.items()})  # what is missing or left over is said first
-    with torch.device("meta"):
-        shapes = {names[ours]: weight.shape for ours, weight in Rwkv(config).state_dict().items()}
+    shapes = {names[ours]: weight.shape for ours, weight in on_meta(Rwkv, config).state_dict().items()}
     for name, tensor in tensors.items():
         found, expected = ([size for size in shape if size != 1] for shape in (tensor.shape, shapes[name]))
         if found != expected:
