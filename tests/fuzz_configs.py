@@ -12,6 +12,8 @@ from lib.run.checkpoint import load_bundle, save_bundle
 from lib.text.bpe import BPE
 from lib.weights.convert import from_hugging_face, to_hugging_face
 from lib.weights.gguf_llama import config_of_gguf
+from lib.weights.openelm import from_hugging_face_openelm, to_hugging_face_openelm
+from lib.weights.rwkv import from_rwkv, to_rwkv
 from tests.run.tiny import CONFIG, tiny_llama, tiny_rwkv
 
 BAD = [0, -1, -8, 2.5, 3.0, "4", None, True, math.nan, math.inf, 10**30, 2**31, [], {}, "", b"2", 1e-5, -0.1]
@@ -83,6 +85,48 @@ def names_the_value(make, chosen):
         raise
 
 
+WORDS = "rope scaling scale window softcap bias norm activation factor alpha multiplier expert type x".split()
+
+
+def with_more(dice, config, prefix="", join="_"):
+    """Return the config with a key more, made of words that configs are made of, and the name; half have none."""
+    if dice.random() < 0.5:
+        return config, None
+    name = prefix + join.join(dice.sample(WORDS, dice.choice([1, 2, 2, 3])))
+    return config | {name: dice.choice([4.0, 0.5, 8, "gelu", True, {"factor": 2.0}, [1, 2]])}, name
+
+
+def other_tensors(dice, tensors):
+    """Return the tensors with up to two things done to them: one left out, misshapen, of another type, or too many."""
+    there = dict(tensors)
+    for name in dice.sample(sorted(there), dice.choice([0, 1, 1, 2])):
+        kind = dice.randrange(7)
+        if kind == 0:
+            del there[name]
+        elif kind == 1:
+            there[dice.choice(["module.", "_orig_mod.", "blocks.9.", "x", ""]) + name] = there[name]
+        elif kind == 2:
+            there[name + dice.choice([".lora_A", ".bias", "2"])] = torch.ones(2)
+        elif kind == 3:
+            there[name] = there[name] * dice.choice([math.nan, math.inf])
+        else:
+            tensor = there[name]
+            shapes = [tensor[:1], tensor.transpose(0, -1), tensor.double(), torch.zeros(()), tensor.flatten()]
+            there[name] = dice.choice([*shapes, tensor.char(), tensor > 0, None, 3])
+    if dice.random() < 0.2:
+        prefix = dice.choice(["module.", "_orig_mod.", "model.", "_forward_module.module."])
+        there = {prefix + name: tensor for name, tensor in there.items()}
+    return there
+
+
+def whole(model, vocab_size=29):
+    """Assert that a model that was opened can be asked, and has finite numbers throughout."""
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in model.parameters())
+    with torch.no_grad():
+        logits, _ = model(torch.zeros(1, 2, dtype=torch.long))
+    assert logits.shape == (1, 2, vocab_size)
+
+
 def targets(folder):
     """Return {name: (target, weight)}."""
 
@@ -123,10 +167,30 @@ def targets(folder):
             config[name] = dice.choice(BAD)
             if dice.random() < 0.2:
                 del config[name]
-        for name in dice.sample(sorted(there), dice.choice([0, 0, 1])):
-            there[name] = dice.choice([there[name][:1], there[name].T, there[name].double(), torch.zeros(()), None])
-        model = from_hugging_face(config, there)
-        assert model.config.vocab_size == 29 and all(p.dtype == torch.float32 for p in model.parameters())
+        config, more = with_more(dice, config)
+        model = from_hugging_face(config, other_tensors(dice, there))
+        assert more is None, f"{more} was skipped"
+        whole(model)
+
+    apples, apple_tensors = to_hugging_face_openelm(
+        OpenElm(OpenElmConfig(29, 24, 6, (2, 4), (1, 2), (12, 20), context_length=9))
+    )
+
+    def openelm_file(dice):
+        config = dict(apples)
+        for name in dice.sample(sorted(config), dice.choice([0, 1, 1])):
+            config[name] = dice.choice(BAD)
+            if dice.random() < 0.3:
+                del config[name]
+        config, more = with_more(dice, config)
+        model = from_hugging_face_openelm(config, other_tensors(dice, apple_tensors))
+        assert more is None, f"{more} was skipped"
+        whole(model)
+
+    recurrent = [to_rwkv(tiny_rwkv(generation, tied=False)) for generation in (4, 5, 6, 7)]
+
+    def rwkv_file(dice):
+        whole(from_rwkv(other_tensors(dice, dice.choice(recurrent))))
 
     metadata = {"general.architecture": "llama", "llama.embedding_length": 24, "llama.attention.head_count": 4}
     metadata |= {"llama.attention.head_count_kv": 2, "llama.vocab_size": 29, "llama.block_count": 2}
@@ -139,7 +203,11 @@ def targets(folder):
             there[name] = dice.choice(BAD)
             if dice.random() < 0.2:
                 del there[name]
-        works(Llama, config_of_gguf(there, tied=True)) if dice.random() < 0.03 else config_of_gguf(there, tied=True)
+        there, more = with_more(dice, there, "llama.", ".")
+        config = config_of_gguf(there, tied=True)
+        assert more is None, f"{more} was skipped"
+        if dice.random() < 0.03:
+            works(Llama, config)
 
     bundles = [folder / "llama", folder / "rwkv"]
     for bundle, model in zip(bundles, (tiny_llama(), tiny_rwkv(7)), strict=True):
@@ -169,6 +237,8 @@ def targets(folder):
         "openelm": (openelm, 60),
         "rwkv": (rwkv, 80),
         "hugging_face": (hugging_face, 8),
+        "openelm_file": (openelm_file, 8),
+        "rwkv_file": (rwkv_file, 12),
         "gguf_metadata": (gguf_metadata, 40),
         "bundle": (bundle, 8),
     }

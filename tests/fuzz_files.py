@@ -10,7 +10,7 @@ from lib.run.sealed import read_sealed, write_sealed
 from lib.text import bpe_file
 from lib.text.bpe import BPE
 from lib.text.trie import WorldTokenizer
-from lib.weights.files import open_gguf, open_pth, open_safetensors, save_pth
+from lib.weights.files import BIN_INDEX, INDEX, open_gguf, open_pth, open_safetensors, save_pth
 from tests.fuzz_text import holds, text
 
 DEEP = "[" * 20_000
@@ -155,6 +155,19 @@ def targets(folder):
     def pth(dice):
         sane(opened(open_pth, "pth", damaged(dice, read["pth"])), whole)
 
+    indices = {}
+    for index, place, end in ((INDEX, "safetensors", ".safetensors"), (BIN_INDEX, "pth", ".bin")):
+        (folder / f"part{end}").write_bytes(read[place])
+        indices[index] = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(whole, f"part{end}")}
+
+    def index(dice):
+        name, content = dice.choice(list(indices.items()))
+        part = dice.choice(["part.bin", "../x.bin", "/x.bin", "\0", "part", ""])
+        places = dice.choice([content["weight_map"], changed(dice, content["weight_map"]), {"a.weight": part}])
+        content = dice.choice([content, changed(dice, content), content | {"weight_map": places}])
+        (folder / name).write_text(json.dumps(content))
+        sane(open_safetensors(folder / name), whole)
+
     def gguf(dice):
         metadata, tensors = opened(open_gguf, "gguf", damaged(dice, read["gguf"]))
         assert isinstance(metadata, dict)
@@ -188,6 +201,7 @@ def targets(folder):
         "safetensors_bytes": (safetensors_bytes, 40),
         "safetensors_header": (safetensors_header, 40),
         "pth": (pth, 12),
+        "index": (index, 10),
         "gguf": (gguf, 10),
         "tokenizer_bytes": (tokenizer_bytes, 12),
         "tokenizer_json": (tokenizer_json, 16),

@@ -8,12 +8,21 @@ from pathlib import Path
 from lib.models.llama import Llama
 from lib.models.rwkv import Rwkv
 from lib.weights.convert import from_hugging_face, to_hugging_face
-from lib.weights.files import INDEX, open_tensors, read_config, save_pth, save_safetensors, write_folder, write_json
+from lib.weights.files import (
+    BIN_INDEX,
+    INDEX,
+    open_tensors,
+    read_config,
+    save_pth,
+    save_safetensors,
+    write_folder,
+    write_json,
+)
 from lib.weights.openelm import from_hugging_face_openelm
 from lib.weights.rwkv import to_rwkv
 
 END_OF_TEXT = "<|endoftext|>"
-WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin")
+WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin", BIN_INDEX)
 
 
 def load_hugging_face(folder):

@@ -1,4 +1,4 @@
-"""Open and save files of tensors: .safetensors (one, or in parts with an index), .pth, and .gguf to read.
+"""Open and save files of tensors: .safetensors and .bin (one, or in parts with an index), .pth, and .gguf to read.
 
 Nothing that is opened can run code, a damaged file is named as such before a single tensor is handed out, and a file is
 written beside its place and then moved there.
@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 INDEX = "model.safetensors.index.json"
+BIN_INDEX = "pytorch_model.bin.index.json"
 GGUF_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
 
 
@@ -42,7 +43,8 @@ def open_tensors(path):
 def open_safetensors(path):
     """Return {name: tensor} of a .safetensors file, of an index.json, or of a folder that holds one of the two.
 
-    Every part is checked before the first is read. Raises FileNotFoundError, or DamagedFile with the file's name.
+    An index may name .bin files, too. Every .safetensors part is checked before the first is read. Raises
+    FileNotFoundError, or DamagedFile with the file's name.
     """
     path = Path(path)
     if path.is_dir():
@@ -53,16 +55,32 @@ def open_safetensors(path):
     if path.suffix != ".json":
         safetensors_header(path)
         return _load_part(path)
-    places = _json(path).get("weight_map", {})
-    parts = [path.with_name(name) for name in sorted(set(places.values()))]
+    return _open_parts(path)
+
+
+def _open_parts(index):
+    """Return {name: tensor} of all the parts that an index names; DamagedFile where it and they disagree."""
+    places = _json(index).get("weight_map", {})
+    if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
+        raise DamagedFile(f"{index} has no list of tensors and their files, weight_map: download it again")
+    names = sorted(set(places.values()))
+    odd = [name for name in names if Path(name).name != name or not name.endswith((".safetensors", ".bin"))]
+    if odd:
+        raise DamagedFile(f"{index} names {odd[:3]}: expected are .safetensors or .bin files beside it")
+    parts = [index.with_name(name) for name in names]
     missing = [part.name for part in parts if not part.is_file()]
     if missing or not parts:
-        raise FileNotFoundError(f"{path} speaks of {len(parts)} parts, missing are {missing}: download them too")
-    there = {name: part.name for part in parts for name in safetensors_header(part) if name != "__metadata__"}
+        raise FileNotFoundError(f"{index} speaks of {len(parts)} parts, missing are {missing}: download them too")
+    opened = {part: open_pth(part) for part in parts if part.suffix == ".bin"}
+    listed = {part: opened[part] if part in opened else safetensors_header(part) for part in parts}
+    there = {name: part.name for part in parts for name in listed[part] if name != "__metadata__"}
     if there != places:
         differ = sorted(name for name in there.keys() | places.keys() if there.get(name) != places.get(name))
-        raise DamagedFile(f"{path.name} and its parts disagree on {len(differ)} tensors {differ[:3]}: load all again")
-    return {name: tensor for part in parts for name, tensor in _load_part(part).items()}
+        raise DamagedFile(f"{index.name} and its parts disagree on {len(differ)} tensors {differ[:3]}: load all again")
+    tensors = {}
+    for part in parts:
+        tensors |= opened[part] if part in opened else _load_part(part)
+    return tensors
 
 
 def _load_part(path):
@@ -175,7 +193,7 @@ def save_pth(path, tensors):
 def open_gguf(path):
     """Return (metadata, tensors) of a .gguf file: plain values, and {name: tensor} dequantised to float32.
 
-    GGUF is llama.cpp's format; the names and the order of rows stay its own (`lib.weights.gguf` makes ours of them).
+    GGUF is llama.cpp's format; names and order of rows stay its own (`lib.weights.gguf_llama` makes ours of them).
     Needs the package gguf. Raises DamagedFile, and ValueError for a kind of numbers that is not read.
     """
     try:

@@ -40,7 +40,9 @@ OPENELM_FUSED = {
     ),
 }
 # Older files carry the angles of RoPE, which everybody computes anew.
-HUGGING_FACE_UNUSED = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
+HUGGING_FACE_UNUSED = r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq"
+# What torch.compile, FSDP, Lightning and DDP put into the names of a model that they hold.
+WRAPPERS = r"^(module\.|_forward_module\.)+|_orig_mod\.(module\.)?|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\."
 
 # llama.cpp's names. The rows of its query and key are in the interleaved order of RoPE.
 GGUF_LLAMA = {

@@ -5,8 +5,24 @@ import math
 import torch
 
 from lib.models.openelm import OpenElm, OpenElmConfig, make_divisible
-from lib.weights.convert import expand, rename
+from lib.models.sizes import check_list, check_positive, check_whole
+from lib.weights.config_keys import PLAIN, refuse_unknown, shown
+from lib.weights.convert import expand, filled, on_meta, rename, unwrapped, without_copy
 from lib.weights.names import HUGGING_FACE_OPENELM, OPENELM_FUSED
+
+NEEDS = ("vocab_size", "model_dim", "head_dim", "num_query_heads", "num_kv_heads", "ffn_multipliers",
+         "ffn_dim_divisor", "max_context_length")  # fmt: skip
+# Where the rest comes from: the lists say the heads, Apple's own code runs it, and RoPE's table is as long as one asks.
+READ = frozenset(NEEDS) | {
+    "model_type", "architectures", "auto_map", "num_transformer_layers", "num_gqa_groups", "qkv_multipliers",
+    "rms_norm_eps", "rope_freq_constant", "rope_max_length", "share_input_output_layers", "tie_word_embeddings",
+}  # fmt: skip
+ALWAYS = PLAIN | {
+    "ffn_with_glu": (True,),
+    "normalize_qk_projections": (True,),
+    "activation_fn_name": ("swish", "silu"),
+    "normalization_layer_name": ("rms_norm",),
+}
 
 
 def to_hugging_face_openelm(model):
@@ -29,24 +45,26 @@ def from_hugging_face_openelm(config, tensors):
     Tensors that are missing, left over or of another shape than the config says are named in a ValueError.
     """
     ours = read_config(config)
-    with torch.device("meta"):
-        _, like = to_hugging_face_openelm(OpenElm(ours))
+    empty = on_meta(OpenElm, ours)
+    _, like = to_hugging_face_openelm(empty)
+    tensors = unwrapped(tensors)
     if ours.tied:  # some files carry the shared matrix twice
-        tensors = {name: tensor for name, tensor in tensors.items() if name != "lm_head.weight"}
+        shared = "lm_head.weight", "transformer.token_embeddings.weight"
+        tensors = without_copy(tensors, *shared, "share_input_output_layers")
     pieces = rename(tensors, {theirs: name for name, theirs in names_of(ours).items()})
     for name, tensor in tensors.items():
         if tensor.shape != like[name].shape:
             found, expected = tuple(tensor.shape), tuple(like[name].shape)
             raise ValueError(f"{name} is {found}, expected {expected}: is the config that of this file?")
-    model = OpenElm(ours)
-    heights = {name: weight.shape[0] for name, weight in model.state_dict().items()}
+    heights = {name: weight.shape[0] for name, weight in empty.state_dict().items()}
     for theirs, names in fused(ours.n_layers).items():
         parts = pieces.pop(theirs).split([heights[name] for name in names])
         pieces |= dict(zip(names, parts, strict=True))
     if ours.tied:
         pieces["head.weight"] = pieces["embed.weight"]
-    model.load_state_dict(pieces)
-    return model
+    labels = expand(HUGGING_FACE_OPENELM, ours.n_layers)
+    labels |= {name: f"{name} in {theirs}" for theirs, names in fused(ours.n_layers).items() for name in names}
+    return filled(OpenElm, ours, {labels[name]: tensor for name, tensor in pieces.items()}, labels)
 
 
 def fused(n_layers):
@@ -93,20 +111,37 @@ def describe(config):
 
 
 def read_config(config):
-    """Return our config of a config.json (a dict). A model without gate or QK-norm is refused: we have none."""
-    for name in ("ffn_with_glu", "normalize_qk_projections"):
-        if not config.get(name, True):
-            raise ValueError(f"{name} is {config[name]}, but our OpenELM always has it: no released model is so")
-    d_model = config["model_dim"]
+    """Return our config of a config.json (a dict). ValueError for what is missing, and for another design."""
+    missing = [name for name in NEEDS if config.get(name) is None]
+    if missing:
+        raise ValueError(f"config.json does not say {', '.join(missing)}: is it that of an OpenELM?")
+    refuse_unknown(config, READ, ALWAYS, "our OpenELM")
+    for name in ("model_dim", "ffn_dim_divisor"):
+        check_whole(name, config[name])
+    d_model, shares = config["model_dim"], check_list("ffn_multipliers", config["ffn_multipliers"])
+    for share in shares:
+        check_positive("ffn_multipliers", share)
+    n_layers = config.get("num_transformer_layers")
+    if n_layers is not None and n_layers != len(shares):
+        raise ValueError(f"num_transformer_layers is {shown(n_layers)}, but ffn_multipliers has {len(shares)} numbers")
+    theta = config.get("rope_freq_constant", 10000)
+    check_positive("rope_freq_constant", theta)
+    tied = config.get("share_input_output_layers")
+    tied = True if tied is None else tied
+    if config.get("tie_word_embeddings") not in (None, tied):
+        raise ValueError(
+            f"tie_word_embeddings is {shown(config['tie_word_embeddings'])}, but share_input_output_layers {tied}: let "
+            "both say the same"
+        )
     return OpenElmConfig(
         vocab_size=config["vocab_size"],
         d_model=d_model,
         d_head=config["head_dim"],
         n_heads=config["num_query_heads"],
         n_kv_heads=config["num_kv_heads"],
-        d_ff=[make_divisible(share * d_model, config["ffn_dim_divisor"]) for share in config["ffn_multipliers"]],
+        d_ff=[make_divisible(share * d_model, config["ffn_dim_divisor"]) for share in shares],
         context_length=config["max_context_length"],
         norm_eps=config.get("rms_norm_eps", 1e-6),
-        rope_theta=float(config.get("rope_freq_constant", 10000)),
-        tied=bool(config.get("share_input_output_layers", True)),
+        rope_theta=float(theta),
+        tied=tied,
     )

@@ -27,6 +27,7 @@ TEXT = "One day Anna's dog  saw 12 birds.\n\nGröße 한국어, they're don't\t<
 CONFIG = LlamaConfig(
     vocab_size=300, n_layers=2, d_model=48, n_heads=6, n_kv_heads=2, d_head=8, d_ff=88, context_length=64, norm_eps=1e-6
 )
+ANGLES = 10000.0 ** (-torch.arange(4) / 4)  # theta^(-2j/N) radians a token
 RANKS = {4: (), 5: (), 6: (32, 64), 7: (64, 64, 32, 128)}
 
 
@@ -99,7 +100,7 @@ def test_an_older_file_with_angles_and_a_bin_opens_here(tmp_path):
     model = randomised(Llama(CONFIG))
     config, tensors = to_hugging_face(model)
     config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
-    tensors |= {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": torch.ones(4) for i in range(2)}
+    tensors |= {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": ANGLES for i in range(2)}
     save_pth(tmp_path / "pytorch_model.bin", {name: tensor.bfloat16() for name, tensor in tensors.items()})
     write_json(tmp_path / "config.json", config)
     ours = load_hugging_face(tmp_path)

@@ -9,7 +9,7 @@ from lib.layers.rope import to_interleaved
 from lib.models.llama import Llama, LlamaConfig
 from lib.weights.convert import expand
 from lib.weights.files import DamagedFile, open_gguf, open_tensors
-from lib.weights.gguf_llama import from_gguf
+from lib.weights.gguf_llama import READ, config_of_gguf, from_gguf
 from lib.weights.names import GGUF_LLAMA
 from tests.weights.transformers_gguf import transformers_reads
 
@@ -45,8 +45,11 @@ def write(path, model, kind="F32", change=lambda tensors: tensors, **metadata):
     writer.add_rope_freq_base(config.rope_theta)
     writer.add_rope_dimension_count(config.d_head)
     writer.add_vocab_size(config.vocab_size)
+    if "alignment" in metadata:
+        writer.add_custom_alignment(metadata.pop("alignment"))
     for name, value in metadata.items():
-        writer.add_string(name.replace("__", "."), value)
+        add = {str: writer.add_string, bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
+        add[type(value)](name.replace("__", "."), value)
     weights, tensors = model.state_dict(), {}
     for ours, theirs in expand(GGUF_LLAMA, config.n_layers).items():
         heads = {"attn_q": config.n_heads, "attn_k": config.n_kv_heads}.get(theirs.split(".")[-2])
@@ -111,13 +114,115 @@ def without(*names):
         (lambda t: t | {"rope_freqs.weight": torch.ones(8)}, {}, r"1 are unexpected \['rope_freqs.weight'\]"),
         (lambda t: t | {"blk.0.attn_k.weight": torch.ones(64, 64)}, {}, r"attn_k.weight is \(64, 64\), expected \(32"),
         (dict, {"architecture": "gemma"}, "architecture is 'gemma'"),
-        (dict, {"llama__rope__scaling__type": "yarn"}, "RoPE is scaled \\('yarn'\\)"),
+        (dict, {"llama__rope__scaling__type": "yarn"}, "rope.scaling.type is 'yarn': RoPE is scaled"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(tmp_path, change, metadata, words):
     path = write(tmp_path / "m.gguf", tiny(), change=change, **metadata)
     with pytest.raises(ValueError, match=words):
         from_gguf(*open_gguf(path))
+
+
+OFF = {
+    "llama__rope__scale_linear": 1.0,
+    "llama__rope__scaling__factor": 0.0,
+    "llama__rope__scaling__type": "none",
+    "llama__rope__scaling__original_context_length": 64,
+    "llama__attention__key_length": 16,
+    "llama__attention__value_length": 16,
+    "llama__attention__scale": 0.25,
+    "llama__attention__causal": True,
+    "llama__attention__sliding_window": 0,
+    "llama__expert_count": 0,
+    "llama__logit_scale": 0.0,
+    "llama__tensor_data_layout": "Meta AI original pth",
+    "general__type": "model",
+    "general__file_type": 1,
+    "general__source__url": "https://example.org",
+    "mradermacher__quantized_by": "someone",
+    "tokenizer__ggml__add_bos_token": True,
+    "alignment": 64,
+}
+
+
+@pytest.mark.parametrize("key", OFF)
+def test_keys_that_do_nothing_are_let_through(tmp_path, key):
+    model = tiny()
+    ours = from_gguf(*open_gguf(write(tmp_path / "m.gguf", model, **{key: OFF[key]})))
+    assert ours.config == model.config
+    assert all(torch.equal(ours.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("llama__rope__scale_linear", 4.0),
+        ("llama__rope__scaling__factor", 4.0),
+        ("llama__rope__scaling__type", "yarn"),
+        ("llama__rope__scaling__attn_factor", 1.5),
+        ("llama__rope__scaling__yarn_beta_fast", 32.0),
+        ("llama__attention__value_length", 8),
+        ("llama__attention__scale", 1.0),
+        ("llama__attention__causal", False),
+        ("llama__attention__sliding_window", 16),
+        ("llama__attention__clamp_kqv", 8.0),
+        ("llama__attn_logit_softcapping", 50.0),
+        ("llama__final_logit_softcapping", 30.0),
+        ("llama__logit_scale", 0.0625),
+        ("llama__residual_scale", 0.22),
+        ("llama__embedding_scale", 12.0),
+        ("llama__expert_count", 8),
+        ("llama__use_parallel_residual", True),
+        ("llama__tensor_data_layout", "another"),
+        ("llama__a_key_of_tomorrow", 3),
+        ("other__rope__scaling__factor", 2.0),
+        ("adapter__lora__alpha", 16.0),
+        ("general__type", "adapter"),
+        ("general__quantization_version", 1),
+        ("split__count", 2),
+    ],
+)
+def test_keys_that_do_something_are_refused_by_name(tmp_path, key, value):
+    path = write(tmp_path / "m.gguf", tiny(), **{key: value})
+    with pytest.raises(ValueError, match=key.replace("__", r"\.")):
+        from_gguf(*open_gguf(path))
+
+
+def test_a_head_that_is_turned_in_part_is_refused():
+    metadata = {"general.architecture": "llama", "llama.embedding_length": 64, "llama.attention.head_count": 4}
+    with pytest.raises(ValueError, match="llama.rope.dimension_count is 8, but this Llama's heads have 16 throughout"):
+        config_of_gguf(metadata | {"llama.rope.dimension_count": 8}, tied=False)
+
+
+def test_every_key_of_the_package_is_known_or_refused(tmp_path):
+    """All keys that gguf has for an architecture: a number that is no plain one is read, or refused by its name."""
+    needed = open_gguf(write(tmp_path / "m.gguf", tiny()))[0]
+    keys = [
+        name.format(arch="llama")
+        for group in (gguf.Keys.LLM, gguf.Keys.Attention, gguf.Keys.Rope)
+        for name in vars(group).values()
+        if isinstance(name, str) and name.startswith("{arch}.") and "{dense}" not in name
+    ]
+    read = [f"llama.{name}" for name in READ]
+    harmless = ["llama.rope.scaling.original_context_length"]
+    assert len(keys) > 80
+    for key in set(keys) - set(read) - set(harmless):
+        with pytest.raises(ValueError, match=key.replace(".", r"\.")):
+            config_of_gguf(needed | {key: 3}, tied=False)
+
+
+def test_nan_in_a_gguf_is_said(tmp_path):
+    name = "blk.1.ffn_up.weight"
+    path = write(tmp_path / "m.gguf", tiny(), change=lambda t: t | {name: t[name].log()})
+    with pytest.raises(ValueError, match=rf"{name} has [\d,]+ of 6,144 numbers that are NaN or infinite"):
+        from_gguf(*open_gguf(path))
+
+
+@pytest.mark.parametrize("name", ["x", "rope", "blk.0", ""])
+def test_a_tensor_of_any_name_is_refused_in_words(tmp_path, name):
+    metadata, tensors = open_gguf(write(tmp_path / "m.gguf", tiny()))
+    with pytest.raises(ValueError, match="1 are unexpected"):
+        from_gguf(metadata, tensors | {name: torch.ones(2)})
 
 
 def test_a_kind_of_numbers_that_is_not_read_is_named(tmp_path):
