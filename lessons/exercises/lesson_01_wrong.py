@@ -1,4 +1,4 @@
-"""Wrong answers, and other right ones, to the exercises of lesson 01: each changes one thing."""
+"""Wrong answers to the exercises of lesson 01: each changes one thing."""
 
 import codecs
 
@@ -49,20 +49,6 @@ def skip_a_pair(symbols, pair, new):
     return joined
 
 
-def by_slices(symbols, pair, new):
-    """Another way: look at two at a time, and remember whether the first was used."""
-    joined, used = [], False
-    for left, right in zip(symbols, [*symbols[1:], None], strict=False):
-        if used:
-            used = False
-        elif (left, right) == tuple(pair) and right is not None:
-            joined.append(new)
-            used = True
-        else:
-            joined.append(left)
-    return joined
-
-
 def by_choice(symbols, ranks, choose, steps=10**6):
     """Encode where choose(pairs, key=rank) says which pair is next."""
     for _ in range(steps):
@@ -90,13 +76,6 @@ def most_frequent(symbols, ranks):
     while known := [pair for pair in zip(symbols, symbols[1:], strict=False) if pair in ranks]:
         pair = max(known, key=known.count)
         symbols = join(symbols, pair, pair[0] + pair[1])
-    return symbols
-
-
-def sweep(symbols, ranks):
-    """Each merge once, in the order learned: the same result."""
-    for left, right in sorted(ranks, key=ranks.get):
-        symbols = join(symbols, (left, right), left + right)
     return symbols
 
 
@@ -141,17 +120,6 @@ def to_the_end(root, data):
     while depth < len(data) and data[depth] in node:
         node, depth = node[data[depth]], depth + 1
     return (node[ID], depth) if ID in node else (-1, 0)
-
-
-def by_dictionary(root, data):
-    """Another way: try the longest beginning first."""
-    for length in range(len(data), 0, -1):
-        node = root
-        for byte in data[:length]:
-            node = node.get(byte, {})
-        if ID in node:
-            return node[ID], length
-    return -1, 0
 
 
 def hold(pieces):
@@ -199,25 +167,6 @@ def never_emptied(pieces):
         held += piece
         shown.append(held.decode("utf-8", "ignore"))
     return shown
-
-
-def by_length(pieces):
-    """By hand: what stands at the end may be the beginning of a character; anything else is damaged."""
-    held, shown = b"", []
-    for piece in pieces:
-        held += piece
-        keep = next((n for n in (1, 2, 3) if _begins(held[-n:]) and len(held) >= n), 0)
-        ready, held = held[: len(held) - keep], held[len(held) - keep :]
-        shown.append(ready.decode("utf-8", "replace"))
-    return shown
-
-
-def _begins(end):
-    try:
-        end.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.start == 0 and error.reason == "unexpected end of data"
-    return False
 
 
 def alone(pieces):

@@ -1,4 +1,4 @@
-"""Fits of a power law with one thing changed, and right ones that are written differently, for exercise 16.1."""
+"""Fits of a power law with one thing changed, for exercise 16.1."""
 
 import math
 

@@ -113,9 +113,52 @@ def tokens_first(n_layers, d_model, vocab_size, bytes_per_token):
     return (1 / bytes_per_token) * d_model * (24 * n_layers * d_model + 2 * vocab_size)
 
 
-right("01.1")(other.by_slices)
-right("01.2")(other.sweep)
 right("01.2")(lambda s, r: other.by_choice(list(s), dict(r), lambda known, key: sorted(known, key=key)[0]))
-right("01.3")(other.by_dictionary)
-right("01.4")(other.by_length)
 right("01.5")(lambda L, C, V, b: (24 * L * C * C + 2 * V * C) / b)
+
+
+@right("01.1")
+def by_slices(symbols, pair, new):
+    """Another way: look at two at a time, and remember whether the first was used."""
+    joined, used = [], False
+    for first, second in zip(symbols, [*symbols[1:], None], strict=False):
+        if used:
+            used = False
+        elif (first, second) == tuple(pair) and second is not None:
+            joined.append(new)
+            used = True
+        else:
+            joined.append(first)
+    return joined
+
+
+@right("01.2")
+def sweep(symbols, ranks):
+    """Each merge once, in the order learned: the same result."""
+    for first, second in sorted(ranks, key=ranks.get):
+        symbols = join(symbols, (first, second), first + second)
+    return symbols
+
+
+@right("01.3")
+def by_dictionary(root, data):
+    """Another way: try the longest beginning first."""
+    for length in range(len(data), 0, -1):
+        node = root
+        for byte in data[:length]:
+            node = node.get(byte, {})
+        if ID in node:
+            return node[ID], length
+    return -1, 0
+
+
+@right("01.4")
+def by_length(pieces):
+    """By hand: what stands at the end may be the beginning of a character; anything else is damaged."""
+    held, shown = b"", []
+    for piece in pieces:
+        held += piece
+        keep = next((n for n in (1, 2, 3) if _begins(held[-n:]) and len(held) >= n), 0)
+        ready, held = held[: len(held) - keep], held[len(held) - keep :]
+        shown.append(ready.decode("utf-8", "replace"))
+    return shown

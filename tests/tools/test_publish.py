@@ -100,7 +100,7 @@ def test_an_address_that_can_not_be_is_refused(course, capsys, arguments):
 def test_no_other_place_names_the_address():
     """It stands in pyproject.toml; in notebooks it stands in the two cells that publish writes."""
     names = re.compile("|".join(re.escape(word) for word in (HERE.repo, HERE.repo.split("/")[1], "colab.research")))
-    allowed = {"pyproject.toml": 1, "lessons/tools/cells.py": 1}  # the setting; and the badge's template, for Colab's own
+    allowed = {"pyproject.toml": 1, "lessons/tools/cells.py": 1}  # the setting; and the badge's template
     forms = {file: form for s in SOURCES for file, form in zip(build.places(s), notebook.forms(s), strict=True)}
     for path in tracked():
         text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
