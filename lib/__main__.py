@@ -11,6 +11,8 @@ from collections import namedtuple
 
 OLDEST = (3, 11)
 FIRST_LESSON = "lessons/00_start_here.ipynb"
+# import-linter's script has its Python's path in it, and is lost when .venv is moved; its module has no `-m`.
+LINT_IMPORTS = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True, no_logo=True))"
 
 # A command is a module's `main(arguments)`, which returns the exit code; no module means a function below. `needs` are
 # the packages without which .venv is called in. `named`: one `main` serves several, and gets the name first.
@@ -153,6 +155,7 @@ def test(place, arguments, run):
     place.prepare()
     print("Lint", flush=True)
     lint = run([place.python, "-m", "ruff", "check", "."], place.root)
+    lint = run([place.python, "-c", LINT_IMPORTS], place.root) or lint
     command = [place.python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120"]
     if not any(other.startswith("-n") for other in others):
         command += ["-n", "2", "--dist", "loadfile"]  # whole files, since the cells of a notebook need each other

@@ -4,12 +4,12 @@ import math
 
 import torch
 
+from lessons.exercises.lesson_05_wrong import WRONG_LAYERS
 from lib.layers.attention import GroupedAttention, attention_weights
 from lib.layers.rope import rope_table
 from lib.models.presets import PRESETS
 from lib.teach.check import Checks
 from lib.teach.limits import InWords
-from lessons.exercises.lesson_05_wrong import WRONG_LAYERS
 
 checks = Checks("05")
 check = checks.check
