@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = ("lib", "lessons/exercises", "lessons/figures", "lessons/tools")
 # What may be called while a file is imported: it makes plain data, reads nothing and computes nothing to speak of.
 HARMLESS = {"compile", "frozenset", "set", "dict", "tuple", "list", "range", "slice", "zip", "namedtuple", "field"}
-HARMLESS |= {"resolve", "items", "split", "join", "encode", "bytes", "cycler", "withStroke"}
+HARMLESS |= {"resolve", "items", "split", "join", "encode", "bytes", "count", "cycler", "withStroke"}
 ONE_OF_A_LESSON = re.compile(r"(?:lesson_)?(\d\d)(?:_\w+)?")
 
 
