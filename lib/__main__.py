@@ -11,6 +11,8 @@ from collections import namedtuple
 
 OLDEST = (3, 11)
 FIRST_LESSON = "lessons/00_start_here.ipynb"
+# import-linter's script has its Python's path in it, and is lost when .venv is moved; its module has no `-m`.
+LINT_IMPORTS = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True, no_logo=True))"
 
 LETTERS = "{} lacks some of these letters: they stand as \\u and a number. PYTHONUTF8=1 in the environment writes them."
 
@@ -100,7 +102,7 @@ def main(arguments=None, version=None):
 
 
 def spell_out(stream):
-    """Have `stream` write letters that its encoding lacks as \\u and a number; return a list that is empty until then.
+    r"""Have `stream` write letters that its encoding lacks as \u and a number; return a list that is empty until then.
 
     On Windows what goes into a file or a pipe is in the code page of the country, which knows few letters of others.
     """
@@ -195,6 +197,7 @@ def test(place, arguments, run):
     place.prepare()
     print("Lint", flush=True)
     lint = run([place.python, "-m", "ruff", "check", "."], place.root)
+    lint = run([place.python, "-c", LINT_IMPORTS], place.root) or lint
     command = [place.python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120"]
     if not any(other.startswith("-n") for other in others):
         command += ["-n", "2", "--dist", "loadfile"]  # whole files, since the cells of a notebook need each other

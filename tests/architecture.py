@@ -1,131 +1,79 @@
-"""The rules of the house as functions: each takes source text (or a graph) and returns what breaks the rule, in words.
+"""The rules of the house that no tool has, as functions: each takes source text and returns what breaks it, in words.
 
-`test_architecture` applies them to the repository, and each of them to something that breaks it.
+`test_architecture` applies them to the repository, and each of them to something that breaks it. What ruff and
+import-linter hold stands in pyproject.toml, and `test_lint` sees that they hold it.
 """
 
 import ast
 import re
 import sys
-from functools import cache
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# A file imports from its own drawer or one further left; the two at the bottom do not know each other.
-BELOW = {
-    "text": set(),
-    "layers": set(),
-    "models": {"text", "layers"},
-    "weights": {"text", "layers", "models"},
-    "run": {"text", "layers", "models", "weights"},
-    "teach": {"text", "layers", "models", "weights", "run"},
-}
-STANDARD_ONLY = {"lib", "lib.__main__", "lib.environment"}
-ONLY_IN = {"matplotlib": "teach", "ipywidgets": "teach", "transformers": "weights", "rwkv": "weights"}
+CODE = ("lib", "lessons/exercises", "lessons/figures", "lessons/tools")
 # What may be called while a file is imported: it makes plain data, reads nothing and computes nothing to speak of.
 HARMLESS = {"compile", "frozenset", "set", "dict", "tuple", "list", "range", "slice", "zip", "namedtuple", "field"}
-HARMLESS |= {"resolve", "items", "split", "join", "encode", "bytes", "cycler", "withStroke"}
+HARMLESS |= {"resolve", "items", "split", "join", "encode", "bytes", "count", "cycler", "withStroke"}
+ONE_OF_A_LESSON = re.compile(r"(?:lesson_)?(\d\d)(?:_\w+)?")
 
 
 def files():
-    """Return the name and the source of every module in lib."""
+    """Return the name and the source of every module of lib and of the lessons."""
     found = {}
-    for path in sorted((ROOT / "lib").rglob("*.py")):
+    for path in sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         found[name] = path.read_text(encoding="utf-8")
     return found
 
 
-def drawer(module):
-    """Return the drawer of a module of lib, None for what lies outside the drawers."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in BELOW else None
+def crowded(folder, names, most=22):
+    """Folders with more Python files than one can overlook: a lesson's files, two at most, are found by its number."""
+    stems = [name.removesuffix(".py") for name in names if name.endswith(".py") and name != "__init__.py"]
+    own = Counter(match[1] for match in map(ONE_OF_A_LESSON.fullmatch, stems) if match)
+    others = len(stems) - own.total()
+    bad = [f"{folder} has {others} files, the ceiling is {most}: split it"] if others > most else []
+    return bad + [f"{folder} has {n} files for lesson {number}: two at most" for number, n in own.items() if n > 2]
 
 
-@cache
-def imports(source):
-    """Return (line, module, names) of every import anywhere in a file, also of those by importlib with a plain name."""
-    found = []
+def strangers(graph):
+    """Exercises that import another lesson's: import-linter's wildcards can't say "but its own". graph: grimp's."""
+    bad = []
+    for name in sorted(module for module in graph.modules if module.startswith("lessons.exercises.")):
+        for target in sorted(graph.find_modules_directly_imported_by(name)):
+            if target.startswith("lessons.") and (target != f"{name}_wrong" or name.endswith("_wrong")):
+                bad.append(f"{name} imports {target}: a lesson's exercises stand alone")
+    return bad
+
+
+def not_alone(name, source):
+    """Lessons that import the exercises or figures of another one, or the tools. name: "04_rope"."""
+    pattern = r"lessons\.(tools)|lessons\.(?:exercises|figures)(?:\.| import )lesson_(\w+)"
+    found = [tools or number for tools, number in re.findall(pattern, source)]
+    return [f"{name} imports {word} of the lessons" for word in found if word != name[:2]]
+
+
+def before_install(graph):
+    """Imports of packages in lib's files outside of its drawers, which run before anything is installed."""
+    bad = []
+    for name in sorted(module for module in graph.modules if re.fullmatch(r"lib\.\w+", module)):
+        if graph.find_children(name):
+            continue
+        for target in sorted(graph.find_modules_directly_imported_by(name)):
+            own = re.fullmatch(r"lib\.\w+", target) and not graph.find_children(target)
+            if not own and target.split(".")[0] not in sys.stdlib_module_names:
+                bad.append(f"{name} imports {target}, but has to run before anything is installed")
+    return bad
+
+
+def bodies(source):
+    """Return what each function of a file does, without its name and docstring: a set of texts; short ones left out."""
+    found = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name, ()) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            found.append((node.lineno, module, tuple(alias.name for alias in node.names)))
-        elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__") and node.args:
-            if isinstance(node.args[0], ast.Constant):
-                found.append((node.lineno, node.args[0].value, ()))
-    return found
-
-
-def own_imports(source, modules):
-    """Return (line, module) of what a file imports from lib; `from lib.layers import rope` means lib.layers.rope."""
-    found = []
-    for line, module, names in imports(source):
-        if module.split(".")[0] == "lib":
-            inside = [f"{module}.{name}" for name in names if f"{module}.{name}" in modules]
-            found += [(line, name) for name in inside or [module]]
-    return found
-
-
-def wrong_drawers(module, source, modules):
-    """Imports from a later drawer, or between text and layers."""
-    home = drawer(module)
-    allowed = BELOW[home] | {home} if home else None
-    bad = []
-    for line, target in own_imports(source, modules):
-        if home and target != "lib.environment" and drawer(target) not in allowed:
-            bad.append(f"{module}:{line} imports {target}, but {home} may use {', '.join(sorted(allowed))} alone")
-    return bad
-
-
-def wrong_imports(module, source):
-    """Star imports, relative ones, and packages that have one drawer."""
-    bad = []
-    for line, target, names in imports(source):
-        package = target.split(".")[0]
-        if "*" in names:
-            bad.append(f"{module}:{line} imports * from {target}")
-        if target.startswith("."):
-            bad.append(f"{module}:{line} imports relatively: {target}")
-        if package in ONLY_IN and drawer(module) != ONLY_IN[package]:
-            bad.append(f"{module}:{line} imports {package}, which only {ONLY_IN[package]}/ may")
-        if module in STANDARD_ONLY and package not in sys.stdlib_module_names and target not in STANDARD_ONLY:
-            bad.append(f"{module}:{line} imports {target}, but has to run before anything is installed")
-    return bad
-
-
-def cycles(graph):
-    """Return a cycle of a graph {node: set of nodes} as a list, or [] where there is none."""
-    done, path = set(), []
-
-    def visit(node):
-        if node in path:
-            return [*path[path.index(node) :], node]
-        if node in done:
-            return []
-        path.append(node)
-        for target in sorted(graph.get(node, ())):
-            found = visit(target)
-            if found:
-                return found
-        done.add(path.pop())
-        return []
-
-    return next(filter(None, map(visit, sorted(graph))), [])
-
-
-def environment_reads(module, source):
-    """Uses of os.environ and its kin."""
-    if module in STANDARD_ONLY:
-        return []
-    names = {"environ", "environb", "getenv", "putenv"}
-    bad = []
-    for node in ast.walk(ast.parse(source)):
-        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else None
-        imported = isinstance(node, ast.ImportFrom) and node.module == "os" and names & {a.name for a in node.names}
-        if imported or name in names:
-            bad.append(f"{module}:{node.lineno} reads the process environment: make it an argument")
-    return bad
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            body = node.body if isinstance(node.body, list) else [node.body]
+            found.add("".join(ast.dump(part) for part in body[_is_docstring(body[0]) :]))
+    return {body for body in found if len(body) > 200}
 
 
 def too_long(module, source, file_lines=300, function_lines=50):
@@ -171,21 +119,16 @@ def work_at_import(module, source):
     return bad
 
 
-def undocumented(module, source):
-    """Files, public functions and classes without a docstring, and methods of more than one statement."""
-    tree = ast.parse(source)
-    bad = [f"{module} says nothing about itself"] if tree.body and not ast.get_docstring(tree) else []
-
-    def visit(nodes, inside):
-        for node in nodes:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
-                if not ast.get_docstring(node) and not (inside and len(node.body) == 1):
-                    bad.append(f"{module}:{node.lineno} {inside}{node.name} has no docstring")
-                if isinstance(node, ast.ClassDef):
-                    visit(node.body, f"{node.name}.")
-
-    visit(tree.body, "")
-    return bad
+def idle(*sources):
+    """Functions and classes of a lesson's exercises that none of these files uses: only tests could."""
+    bad, used = [], set()
+    for node in (node for source in sources for node in ast.parse(source).body):
+        own = node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else None
+        if own and not node.decorator_list:
+            bad.append(own)
+        names = (getattr(part, "id", getattr(part, "attr", None)) for part in ast.walk(node))
+        used |= {name for name in names if name != own}
+    return [name for name in bad if name not in used]
 
 
 def machine_paths(name, text):

@@ -3,26 +3,29 @@
 import doctest
 import importlib
 import subprocess
+from functools import cache
 
+import grimp
 import pytest
 from architecture import (
-    BELOW,
     ROOT,
-    cycles,
-    drawer,
-    environment_reads,
+    before_install,
+    bodies,
+    crowded,
     files,
+    idle,
     machine_paths,
-    own_imports,
+    not_alone,
+    strangers,
     too_long,
-    undocumented,
     work_at_import,
-    wrong_drawers,
-    wrong_imports,
 )
 
+from lessons.tools.handout import hand_out
+
 FILES = files()
-RULES = [wrong_imports, environment_reads, too_long, work_at_import, undocumented]
+RULES = [too_long, work_at_import]
+DRAWERS = {"text", "layers", "models", "weights", "run", "show", "teach"}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -31,24 +34,67 @@ def test_every_file_keeps(rule):
     assert not bad, "\n".join(bad)
 
 
-def test_imports_go_to_earlier_drawers_alone():
-    bad = [line for module, source in FILES.items() for line in wrong_drawers(module, source, FILES)]
+@cache
+def graph():
+    return grimp.build_graph("lib", "lessons", include_external_packages=True, cache_dir=None)
+
+
+@pytest.mark.parametrize("rule", [strangers, before_install], ids=lambda rule: rule.__name__)
+def test_imports_keep(rule):
+    assert rule(graph()) == []
+
+
+def test_a_lesson_imports_lib_and_its_own():
+    sources = sorted((ROOT / "lessons" / "source").glob("*.py"))
+    assert sources and [bad for p in sources for bad in not_alone(p.stem, p.read_text(encoding="utf-8"))] == []
+
+
+def test_the_drawers_are_seven_and_flat():
+    """Two levels, never three; each drawer is a package with an empty __init__.py, so an import names the file."""
+    folders = {path.parent.relative_to(ROOT / "lib").as_posix() for path in (ROOT / "lib").rglob("*.py")}
+    assert folders == {".", *DRAWERS}
+    packages = [f"lib.{name}" for name in DRAWERS] + [f"lessons.{name}" for name in ("exercises", "figures", "tools")]
+    assert {name: FILES[name] for name in ["lib", *packages] if FILES[name]} == {}
+    assert (ROOT / "lessons" / "__init__.py").read_bytes() == b""
+
+
+def test_lib_is_small():
+    count = sum(len(source.splitlines()) for module, source in FILES.items() if module.split(".")[0] == "lib")
+    assert count <= 11_000
+
+
+def test_no_folder_is_crowded():
+    folders = {path.parent for part in ("lib", "lessons") for path in (ROOT / part).rglob("*.py")}
+    bad = [line for folder in folders for line in crowded(folder.name, [path.name for path in folder.iterdir()])]
     assert not bad, "\n".join(bad)
 
 
-def test_no_import_cycles():
-    graph = {module: {target for _, target in own_imports(source, FILES)} for module, source in FILES.items()}
-    assert cycles(graph) == []
+def test_a_copy_for_learners_carries_no_right_answer(tmp_path):
+    """Right answers are tests. No word of them is in the copy, and no function of an exercise does what one does."""
+    rights = sorted((ROOT / "tests" / "exercises").glob("right_*.py"))
+    known = {body for path in rights for body in bodies(path.read_text(encoding="utf-8"))}
+    assert len(known) > 100
+    hand_out(tmp_path / "copy", ["00"], ROOT)
+    assert not (tmp_path / "copy" / "tests").exists()
+    for path in (tmp_path / "copy").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "right_" not in path.name and ".right(" not in text and "import right" not in text, path
+        assert "lib" in path.parts or not known & bodies(text), f"{path.name} does what a right answer does"
 
 
-def test_the_drawers_are_six_and_flat():
-    """Two levels, never three; each drawer is a package with an empty __init__.py, so an import names the file."""
-    folders = {path.parent.relative_to(ROOT / "lib").as_posix() for path in (ROOT / "lib").rglob("*.py")}
-    assert folders == {".", *BELOW}
-    outside = {module for module in FILES if drawer(module) is None}
-    assert outside == {"lib", "lib.__main__", "lib.environment"}
-    for name in ("lib", *(f"lib.{name}" for name in BELOW)):
-        assert FILES[name] == "", f"{name}/__init__.py is not empty"
+def test_what_only_a_test_would_use_does_not_stand_with_the_exercises():
+    """Such a function is a right answer in another form."""
+    lessons = {}
+    for path in sorted((ROOT / "lessons" / "exercises").glob("lesson_*.py")):
+        lessons.setdefault(path.stem[7:9], []).append(path.read_text(encoding="utf-8"))
+    assert {number: found for number, sources in lessons.items() if (found := idle(*sources))} == {}
+    assert idle("def f(x):\n    return f(x)", "@check\ndef g(e):\n    e.h(i)\n\n\ndef h(): ...", "i = 1") == ["f"]
+
+
+def test_bodies_tell_functions_apart_by_what_they_do():
+    long = "z = sum(a * b for a, b in zip(x, y))\n    return z / len(x) + max(y) - min(y) ** 2"
+    one, two = bodies(f'def f(x, y):\n    """A."""\n    {long}'), bodies(f"def g(x, y):\n    {long}")
+    assert one == two != bodies(f"def f(x, y):\n    {long} + 1") and bodies("def f(x):\n    return x") == set()
 
 
 def test_no_folder_of_one_machine_in_the_repository():
@@ -107,77 +153,58 @@ def test_rules_let_a_sound_file_through(rule):
 
 
 @pytest.mark.parametrize(
-    ("rule", "module", "source"),
+    ("rule", "source"),
     [
-        (wrong_imports, "lib.layers.new", "from torch.nn import *"),
-        (wrong_imports, "lib.layers.new", "from .norm import rms_norm"),
-        (wrong_imports, "lib.layers.new", "from . import norm"),
-        (wrong_imports, "lib.run.new", "import matplotlib.pyplot as plt"),
-        (wrong_imports, "lib.run.new", "def draw():\n    from ipywidgets import interact"),
-        (wrong_imports, "lib.text.new", "import rwkv"),
-        (wrong_imports, "lib.models.new", "import importlib\nimportlib.import_module('transformers.models.llama')"),
-        (wrong_imports, "lib.environment", "def f():\n    import torch"),
-        (wrong_imports, "lib.__main__", "from lib.run import train"),
-        (environment_reads, "lib.run.new", "import os\nhome = os.environ['HOME']"),
-        (environment_reads, "lib.run.new", "import os\nhome = os.getenv('HOME')"),
-        (environment_reads, "lib.run.new", "from os import environ"),
-        (environment_reads, "lib.run.new", "from os import environ as settings"),
-        (too_long, "lib.run.new", "x = 1\n" * 301),
-        (too_long, "lib.run.new", "class A:\n    def f():\n" + "        x = 1\n" * 50),
-        (work_at_import, "lib.run.new", "print('hello')"),
-        (work_at_import, "lib.run.new", "import torch\nTABLE = torch.arange(5)"),
-        (work_at_import, "lib.run.new", "for i in range(3):\n    x = i"),
-        (work_at_import, "lib.run.new", "def f(x=open('a')):\n    pass"),
-        (work_at_import, "lib.run.new", "class A:\n    x = open('a')"),
-        (work_at_import, "lib.run.new", "def f():\n    x = 1\n    return x\nX = {'a': [f()]}"),
-        (work_at_import, "lib.run.new", "def f(x):\n    while x:\n        x -= 1\n    return x\nX = f(3)"),
-        (undocumented, "lib.run.new", '"""A."""\ndef f():\n    pass'),
-        (undocumented, "lib.run.new", '"""A."""\nclass A:\n    pass'),
-        (
-            undocumented,
-            "lib.run.new",
-            '"""A."""\nclass A:\n    """B."""\n    def f(self):\n        x = 1\n        f(x)',
-        ),
-        (undocumented, "lib.run.new", "import torch"),
+        (too_long, "x = 1\n" * 301),
+        (too_long, "class A:\n    def f():\n" + "        x = 1\n" * 50),
+        (work_at_import, "print('hello')"),
+        (work_at_import, "import torch\nTABLE = torch.arange(5)"),
+        (work_at_import, "for i in range(3):\n    x = i"),
+        (work_at_import, "def f(x=open('a')):\n    pass"),
+        (work_at_import, "class A:\n    x = open('a')"),
+        (work_at_import, "def f():\n    x = 1\n    return x\nX = {'a': [f()]}"),
+        (work_at_import, "def f(x):\n    while x:\n        x -= 1\n    return x\nX = f(3)"),
     ],
 )
-def test_rules_see_what_breaks_them(rule, module, source):
-    assert rule(module, source)
+def test_rules_see_what_breaks_them(rule, source):
+    assert rule("lib.run.new", source)
 
 
-@pytest.mark.parametrize(
-    ("module", "source"),
-    [
-        ("lib.layers.new", "from lib.models.llama import Llama"),
-        ("lib.layers.new", "from lib.text.bpe import BPE"),
-        ("lib.text.new", "import lib.layers.rope"),
-        ("lib.models.new", "def f():\n    from lib.run import train"),
-        ("lib.weights.new", "import importlib\nimportlib.import_module('lib.run.train')"),
-        ("lib.run.new", "from lib.teach import plots"),
-        ("lib.run.new", "import lib.__main__"),
-    ],
-)
-def test_an_import_from_a_later_drawer_is_seen(module, source):
-    modules = {"lib.models.llama", "lib.run.train", "lib.show.plots", "lib.text.bpe", "lib.layers.rope"}
-    assert wrong_drawers(module, source, modules)
+def imports_of(*pairs):
+    """A graph of these imports."""
+    graph = grimp.ImportGraph()
+    for importer, imported in pairs:
+        graph.add_import(importer=importer, imported=imported)
+    return graph
 
 
-def test_an_import_from_an_earlier_drawer_is_let_through():
-    source = "import torch\nfrom lib.layers import rope\nfrom lib.models.llama import Llama\nimport lib.text.bpe"
-    assert wrong_drawers("lib.models.new", source, {"lib.layers.rope", "lib.models.llama"}) == []
-    assert wrong_drawers("lib.__main__", "import lessons.tools.notebook", set()) == []
+def test_an_exercise_of_another_lesson_is_seen():
+    four, five = "lessons.exercises.lesson_04", "lessons.exercises.lesson_05"
+    assert strangers(imports_of((four, f"{four}_wrong"), (four, "lib.layers.rope"))) == []
+    for pair in ((four, five), (four, f"{five}_wrong"), (f"{four}_wrong", four), (f"{four}_wrong", f"{five}_wrong")):
+        assert strangers(imports_of(pair)), pair
 
 
-def test_a_cycle_is_found():
-    assert cycles({"a": {"b", "d"}, "b": {"c"}, "c": {"a"}, "d": set()}) == ["a", "b", "c", "a"]
-    assert cycles({"a": {"a"}}) == ["a", "a"]
-    assert cycles({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) == []
+@pytest.mark.parametrize("line", ["lessons.exercises.lesson_05 import check", "lessons.figures import lesson_05 as f"])
+def test_a_lesson_that_takes_from_another_is_seen(line):
+    assert not_alone("04_rope", f"from {line}") and not_alone("05_attention", f"from {line}") == []
+    assert not_alone("04_rope", "from lessons.tools.cards import cards")
 
 
-def test_a_cycle_through_a_function_and_through_a_package_is_found():
-    sources = {"lib.run.a": "def f():\n    from lib.run import b", "lib.run.b": "from lib.run.a import f"}
-    graph = {module: {target for _, target in own_imports(source, sources)} for module, source in sources.items()}
-    assert cycles(graph) == ["lib.run.a", "lib.run.b", "lib.run.a"]
+def test_what_runs_before_anything_is_installed_and_imports_more_is_seen():
+    assert before_install(imports_of(("lib.__main__", "lib.environment"), ("lib.environment", "os"))) == []
+    drawer = ("lib.run.train", "torch")
+    assert before_install(imports_of(drawer)) == []
+    assert before_install(imports_of(("lib.environment", "torch")))
+    assert before_install(imports_of(drawer, ("lib.__main__", "lib.run.train")))
+    assert before_install(imports_of(drawer, ("lib.__main__", "lib.run")))
+
+
+def test_a_crowded_folder_is_seen():
+    lessons = [f"lesson_{n:02}{end}.py" for n in range(23) for end in ("", "_wrong")]
+    assert crowded("exercises", ["__init__.py", "page.md", *lessons]) == []
+    assert crowded("exercises", [*lessons, "lesson_07_more.py"])
+    assert crowded("run", [f"a{n}.py" for n in range(22)]) == [] and crowded("run", [f"a{n}.py" for n in range(23)])
 
 
 @pytest.mark.parametrize("text", ["|root|x", "|tmp|ipykernel_1", "see |home|me", '"|Users|me', "C:!Users!me"])

@@ -375,13 +375,13 @@ def test_lab_opens_the_first_lesson_on_this_machine_alone(machine, tmp_path):
 def test_test_lints_then_runs_tests_and_notebooks_in_one_call(machine, tmp_path):
     run = Recorder()
     assert commands.test(machine.place, ["-x"], run) == 0
-    lint, pytest_call = run.commands
-    assert lint[1:] == ["-m", "ruff", "check", "."]
+    lint, imports, pytest_call = run.commands
+    assert lint[1:] == ["-m", "ruff", "check", "."] and imports[1:] == ["-c", commands.LINT_IMPORTS]
     assert {"pytest", "--nbval-lax", "tests", "lessons", "-x"} <= set(pytest_call)
-    assert run.extra[1]["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert run.extra[-1]["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
-@pytest.mark.parametrize(("codes", "code"), [((1, 0), 1), ((0, 1), 1), ((1, 2), 2), ((0, 0), 0)])
+@pytest.mark.parametrize(("codes", "code"), [((1,), 1), ((0, 1), 1), ((0, 0, 1), 1), ((1, 0, 2), 2), ((), 0)])
 def test_test_fails_where_lint_or_tests_fail(machine, codes, code):
     assert commands.test(machine.place, [], Recorder(*codes)) == code
 
@@ -391,8 +391,8 @@ def test_test_takes_paths_and_pytests_options(machine, tmp_path):
     (tmp_path / "tests/test_a.py").write_text("", encoding="utf-8")
     run = Recorder()
     commands.test(machine.place, ["tests/test_a.py::test_b", "-n0"], run)
-    assert run.commands[1][-2:] == ["tests/test_a.py::test_b", "-n0"] and "lessons" not in run.commands[1]
-    assert "-n" not in run.commands[1]
+    assert run.commands[-1][-2:] == ["tests/test_a.py::test_b", "-n0"] and "lessons" not in run.commands[-1]
+    assert "-n" not in run.commands[-1]
 
 
 def test_quick_leaves_out_what_is_slow_and_takes_the_notebooks_that_changed(machine, tmp_path):
@@ -401,7 +401,7 @@ def test_quick_leaves_out_what_is_slow_and_takes_the_notebooks_that_changed(mach
         (tmp_path / f"lessons/{name}.ipynb").write_text("{}", encoding="utf-8")
     run = Recorder()
     commands.test(machine.place, ["--quick"], run)
-    assert run.commands[1][-4:] == ["-m", "not slow and not nightly", "tests", "lessons/00_start_here.ipynb"]
+    assert run.commands[-1][-4:] == ["-m", "not slow and not nightly", "tests", "lessons/00_start_here.ipynb"]
     git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
     for words in (["init", "-q"], ["add", "lessons"], ["commit", "-q", "-m", "lessons"]):
         subprocess.run([*git, *words], cwd=tmp_path, check=True)

@@ -15,7 +15,8 @@ from spellchecker import SpellChecker
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "lessons" / "source").glob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "data" / "SOURCES.md", *sorted((ROOT / "lessons").glob("*.md"))]
-MODULES = sorted((ROOT / "lib").rglob("*.py"))
+CODE = ("lib", "lessons/exercises", "lessons/figures", "lessons/tools")
+MODULES = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
 OWN_WORDS = ROOT / "tests" / "data" / "words.txt"
 GLOSSARY = (ROOT / "lessons" / "GLOSSARY.md").read_text(encoding="utf-8")
 LINK = re.compile(r"GLOSSARY\.md#([a-z-]+)")
@@ -107,7 +108,7 @@ def test_our_own_words_are_sorted_and_needed():
 
 def test_codespell_finds_no_slip():
     """It knows slips that are words, and it reads comments and strings, which the dictionary does not."""
-    folders = ["README.md", "lessons/source", "lib", "tests", "requirements.txt", "data/SOURCES.md", ".ci/run"]
+    folders = ["README.md", "lessons/source", *CODE, "tests", "requirements.txt", "data/SOURCES.md", ".ci/run"]
     pages = [str(path.relative_to(ROOT)) for path in PAGES]
     skip = "*.pyc,*/words.txt,*/test_prose.py,*/bench*,*/data/*"
     command = [sys.executable, "-m", "codespell_lib", "--ignore-words-list", SLIPS_THAT_ARE_NONE, "--skip", skip]

@@ -2,9 +2,9 @@
 
 import torch
 
+from lessons.exercises.lesson_06_wrong import SLIPS, WRONG_SUMS, with_sums
 from lib.layers.online_softmax import add_block
 from lib.teach.check import Checks
-from lessons.exercises.lesson_06_wrong import SLIPS, WRONG_SUMS, with_sums
 
 checks = Checks("06")
 check = checks.check
@@ -229,15 +229,6 @@ def lost_end(x, head, targets, chunk=256):
     whole = len(head) // chunk * chunk or len(head)
     logs = (x @ head[:whole].T).logsumexp(-1)
     return (logs - (x * head[targets]).sum(-1)).mean()
-
-
-def by_logaddexp(x, head, targets, chunk=256):
-    """The same by torch's own two functions."""
-    total = None
-    for part in head.split(chunk):
-        new = (x @ part.T).logsumexp(-1)
-        total = new if total is None else torch.logaddexp(total, new)
-    return (total - torch.einsum("tc,tc->t", x, head[targets])).mean()
 
 
 @checks.exercise("06.5", 32768 * (128 + 1), points=1)

@@ -4,15 +4,6 @@ from dataclasses import replace
 
 import torch
 
-from lib.layers.attention import GroupedAttention
-from lib.layers.mlp import SwiGLU
-from lib.layers.norm import RMSNorm
-from lib.layers.rope import rope_table
-from lib.layers.shared import Shared
-from lib.models.llama import Llama, LlamaConfig
-from lib.models.presets import PRESETS
-from lib.models.skeleton import Block, State
-from lib.teach.check import Checks
 from lessons.exercises.lesson_07_wrong import (
     channels_first,
     no_norm,
@@ -24,6 +15,15 @@ from lessons.exercises.lesson_07_wrong import (
     post_norm,
     wrong_block,
 )
+from lib.layers.attention import GroupedAttention
+from lib.layers.mlp import SwiGLU
+from lib.layers.norm import RMSNorm
+from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
+from lib.models.llama import Llama, LlamaConfig
+from lib.models.presets import PRESETS
+from lib.models.skeleton import Block, State
+from lib.teach.check import Checks
 from lib.weights.convert import expand
 from lib.weights.names import HUGGING_FACE_LLAMA
 

@@ -3,15 +3,15 @@
 import torch
 import torch.nn.functional as F
 
-from lib.layers.rwkv5 import TimeMix, wkv
-from lib.teach.check import Checks
-from lib.teach.limits import InWords
 from lessons.exercises.lesson_13_wrong import (
     WRONG_BLOCKS,
     WRONG_LAYERS,
     WRONG_LOOPS,
     blocked,
 )
+from lib.layers.rwkv5 import TimeMix, wkv
+from lib.teach.check import Checks
+from lib.teach.limits import InWords
 
 checks = Checks("13")
 check = checks.check

@@ -2,11 +2,11 @@
 
 import math
 
+from lessons.exercises.lesson_16_wrong import changed, same, through_zero
 from lib.models.presets import preset
 from lib.run import cost
 from lib.run.measure import fit_power
 from lib.teach.check import Checks
-from lessons.exercises.lesson_16_wrong import changed, same, through_zero
 
 checks = Checks("16")
 check = checks.check

@@ -5,6 +5,7 @@ MathJax, one file of an installed package, its formulas.
 """
 
 import argparse
+import ast
 import base64
 import contextlib
 import hashlib
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MATHJAX = "tex-svg.js"  # draws formulas as SVG, so that it needs no fonts beside it
 PAGES = ["lessons/GLOSSARY.md", "lessons/TROUBLESHOOTING.md", "lessons/INSTRUCTORS.md", "data/SOURCES.md"]
 FILES = ["LICENSE", "lessons/floor.png"]
+HOUSE = ("lib", "lessons/exercises", "lessons/figures", "lessons/tools", "tests")  # the folders that the map shows
 SETTINGS = {
     "project": "LLaMA and RWKV from scratch",
     "language": "en",
@@ -105,6 +107,7 @@ def lay_out(root, source):
         notebooks[path.stem] = lesson(*forms)
         nbformat.write(notebooks[path.stem], source / "lessons" / path.name)
     (source / "index.md").write_text(index(root, notebooks), encoding="utf-8")
+    (source / "house.md").write_text(house(root), encoding="utf-8")
     (source / "static" / "mathjax").mkdir(parents=True)
     shutil.copyfile(mathjax(), source / "static" / "mathjax" / MATHJAX)
     (source / "static" / "book.css").write_text(STYLE, encoding="utf-8")
@@ -155,12 +158,30 @@ def alt_texts(notebooks):
 def index(root, names):
     """Return the first page: the README, and the order of all pages."""
     readme = (root / "README.md").read_text(encoding="utf-8")
-    parts = [("Lessons", [f"lessons/{name}" for name in names]), ("Beside the lessons", PAGES)]
+    parts = [("Lessons", [f"lessons/{name}" for name in names]), ("Beside the lessons", [*PAGES, "house.md"])]
     trees = []
     for caption, pages in parts:
         listed = "\n".join(page.removesuffix(".md") for page in pages)
         trees.append(f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{listed}\n```\n")
     return readme + "\n" + "\n".join(trees)
+
+
+def house(root):
+    """Return the page that maps the code: folder by folder, each file with the first sentence that it says."""
+    lines = ["# The house", "", "Every file of the course's code, with what it says of itself."]
+    folders = sorted({path.parent for name in HOUSE for path in (root / name).rglob("*.py")})
+    for folder in folders:
+        told = {path.name: first_sentence(path) for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"}
+        if told:
+            lines += ["", f"## {folder.relative_to(root).as_posix()}", ""]
+            lines += [f"- `{name}`: {sentence}" for name, sentence in told.items()]
+    return "\n".join(lines) + "\n"
+
+
+def first_sentence(path):
+    """Return the first sentence that a file says of itself, in a line; "a file of examples" where it says nothing."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "a file of examples"
+    return re.match(r".+?(?:[.!?](?=\s)|$)", " ".join(text.split("\n\n")[0].split()))[0]
 
 
 def mathjax():

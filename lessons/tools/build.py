@@ -13,8 +13,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from lib.environment import share_of_cores
 from lessons.tools.notebook import SPOILER, SourceError, fingerprint, forms, tagged_words, write_text
+from lib.environment import share_of_cores
 from lib.run.command_line import whole
 
 ROOT = Path(__file__).resolve().parents[2]

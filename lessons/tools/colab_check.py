@@ -14,8 +14,8 @@ import nbformat
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from lessons.tools.build import Client
-from lib.teach.address import address
 from lib.run.command_line import whole
+from lib.teach.address import address
 
 ROOT = Path(__file__).resolve().parents[2]
 # What Colab's kernel has before the first cell: the lessons ask for it to show their widgets as Colab wants them.

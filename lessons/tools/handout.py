@@ -11,7 +11,7 @@ KEPT = ("lib", "data", "lessons/__init__.py", "lessons/exercises", "lessons/figu
 KEPT += ("requirements.txt", "pyproject.toml", "LICENSE")
 LEFT_OUT = "*The solution of {id} is not part of this copy.*"
 # What the README says of folders that the copy lacks: whole sentences, and lines of the map.
-MISSING = ("lessons/solutions", "lessons/source", "lessons/INSTRUCTORS", "tests/")
+MISSING = ("lessons/solutions", "lessons/source", "lessons/tools", "lessons/INSTRUCTORS", "tests/")
 
 
 def hand_out(to, numbers, root):

@@ -12,9 +12,9 @@ import jupytext
 import nbformat
 
 from lessons.tools.cards import cards, sources
+from lessons.tools.cells import setup_cell
 from lessons.tools.handout import hand_out
 from lessons.tools.notebook import cell_ids, check_structure, tagged, write_text
-from lessons.tools.cells import setup_cell
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = '''\

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from lib.environment import Trouble, hand_over, share_of_cores
 from lessons.tools import colab_check
 from lessons.tools.notebook import write_text
+from lib.environment import Trouble, hand_over, share_of_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = "data/records/versions.json"

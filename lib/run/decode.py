@@ -85,6 +85,7 @@ class Decoder:
         self.layers = [layer_of(block, cache, n_tokens) for block, (cache, _) in layers]
 
     def __call__(self, token):
+        """Read the next token of each row, (B,), and return what the head sees after it, (B, C)."""
         cos, sin = self.table[:, self.position, None]  # (1, N)
         x = F.embedding(token, self.embedding)  # (B, C)
         for layer in self.layers:

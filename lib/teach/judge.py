@@ -90,7 +90,7 @@ def not_callable(exercise, answer):
 
 
 def unfinished(error):
-    """Say whether an error means that the stub still stands. (torch raises the same class, for reasons of its own.)"""
+    """Say whether an error means that the stub still stands: torch raises the same class, for reasons of its own."""
     torchs = ("Module [", "Could not run", "not implemented for")
     return isinstance(error, NotImplementedError) and not any(words in str(error) for words in torchs)
 

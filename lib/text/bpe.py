@@ -148,6 +148,7 @@ class BPE:
 
     @property
     def vocab_size(self) -> int:
+        """How many tokens there are, the special ones among them."""
         return len(self.vocab)
 
     @property

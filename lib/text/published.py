@@ -49,12 +49,15 @@ class GPT2Tokenizer:
         self.vocab_size, self.eot = len(self.vocab), numbers[END_OF_TEXT]
 
     def encode(self, text: str | bytes) -> list[int]:
+        """Text -> ids, in the published numbers."""
         return [self._published[i] for i in self._bpe.encode(text)]
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """Ids -> bytes. ValueError on an unknown id."""
         return b"".join([self.vocab[i] for i in check_ids(ids, self.vocab_size)])
 
     def decode(self, ids: Iterable[int]) -> str:
+        """Ids -> text, with a replacement character for bytes that are no UTF-8. ValueError on an unknown id."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
 
@@ -86,6 +89,7 @@ class SentencePieceTokenizer:
         return self._model.encode(text)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """Ids -> bytes of UTF-8. ValueError on an unknown id."""
         return as_bytes(self.decode(ids))
 
     def decode(self, ids: Iterable[int]) -> str:

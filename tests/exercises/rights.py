@@ -7,7 +7,7 @@ _known = {}  # exercise -> its right answers
 
 
 def right(*ids):
-    """Register a right answer: a decorator, or right("04.5")(answer) for one that another function makes."""
+    """Register a right answer as a decorator does, or call what it returns with an answer that a function makes."""
 
     def register(answer):
         for id in ids:

@@ -1,5 +1,7 @@
 """The reading copy: all lessons, every picture described, nothing from the network, no dead link, solutions folded."""
 
+import ast
+import html
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -46,9 +48,43 @@ def site(tmp_path_factory):
 def test_all_lessons_and_pages_are_there_and_in_the_navigation(site):
     out, pages = site
     wanted = {f"lessons/{name}.html" for name in NAMES} | {"lessons/GLOSSARY.html", "lessons/TROUBLESHOOTING.html"}
+    wanted |= {"house.html"}
     assert wanted <= {path.relative_to(out).as_posix() for path in pages}
     assert wanted <= set(pages[out / "index.html"].links)
     assert (out / "search.html").is_file() and (out / "searchindex.js").is_file()
+
+
+def test_the_house_has_a_line_for_every_file_and_a_heading_for_every_folder(site):
+    """As a reader sees it, without tags: a line begins as the file does."""
+    out, _ = site
+    parts = (out / "house.html").read_text(encoding="utf-8").split("<h2>")[1:]
+    shown = {part.split("<")[0]: words_of(html.unescape(re.sub(r"<[^>]+>", "", part))) for part in parts}
+    files = [path for part in ("lib", "tests") for path in (ROOT / part).rglob("*.py")]
+    files += [path for path in (ROOT / "lessons").glob("*/*.py") if path.parent.name != "source"]
+    assert len(files) > 200
+    for path in files:
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "a file of examples"
+        line = words_of(f"{path.name} {' '.join(text.split('. ')[0].split()[:4])}")
+        assert path.name == "__init__.py" or line in shown[path.parent.relative_to(ROOT).as_posix()], path
+
+
+def words_of(text):
+    """A text's words alone, since a site sets other quotation marks."""
+    return " ".join(re.findall(r"\w+", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('"""One: a 2.5\nand more. Two."""', "One: a 2.5 and more."),
+        ('"""One, without a stop\n\nTwo."""', "One, without a stop"),
+        ('"""Is it? Yes."""', "Is it?"),
+        ("x = 1", "a file of examples"),
+    ],
+)
+def test_the_first_sentence_of_a_file(tmp_path, text, sentence):
+    (tmp_path / "a.py").write_text(text, encoding="utf-8")
+    assert book.first_sentence(tmp_path / "a.py") == sentence
 
 
 def test_every_picture_says_what_it_shows(site):

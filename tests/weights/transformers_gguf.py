@@ -5,7 +5,7 @@ from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 
 def transformers_reads(path):
-    """What transformers makes of a GGUF file. (Its from_pretrained does this too, but wants one more package.)"""
+    """What transformers makes of a GGUF file. Its from_pretrained does this too, but wants one more package."""
     config = transformers.LlamaConfig(**load_gguf_checkpoint(str(path))["config"])
     model = transformers.LlamaForCausalLM(config)
     tensors = load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=model)["tensors"]
