@@ -27,7 +27,7 @@ KEPT = (
     (np.random.get_state, np.random.set_state),
     (np.get_printoptions, lambda options: np.set_printoptions(**options)),
     (np.geterr, lambda options: np.seterr(**options)),
-    (vars(torch._tensor_str.PRINT_OPTS).copy, vars(torch._tensor_str.PRINT_OPTS).update),
+    (lambda: dict(vars(torch._tensor_str.PRINT_OPTS)), lambda kept: vars(torch._tensor_str.PRINT_OPTS).update(kept)),
     (os.getcwd, os.chdir),
 )  # fmt: skip
 
