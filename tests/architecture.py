@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CODE = ("lib", "lessons/exercises", "lessons/figures", "lessons/tools")
+CODE = ("lib", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/tools")
 # What may be called while a file is imported: it makes plain data, reads nothing and computes nothing to speak of.
 HARMLESS = {"compile", "frozenset", "set", "dict", "tuple", "list", "range", "slice", "zip", "namedtuple", "field"}
 HARMLESS |= {"resolve", "items", "split", "join", "encode", "bytes", "count", "cycler", "withStroke"}
@@ -41,14 +41,14 @@ def strangers(graph):
     bad = []
     for name in sorted(module for module in graph.modules if module.startswith("lessons.exercises.")):
         for target in sorted(graph.find_modules_directly_imported_by(name)):
-            if target.startswith("lessons.") and (target != f"{name}_wrong" or name.endswith("_wrong")):
+            if target.startswith("lessons.exercises.") and (target != f"{name}_wrong" or name.endswith("_wrong")):
                 bad.append(f"{name} imports {target}: a lesson's exercises stand alone")
     return bad
 
 
 def not_alone(name, source):
-    """Lessons that import the exercises or figures of another one, or the tools. name: "04_rope"."""
-    pattern = r"lessons\.(tools)|lessons\.(?:exercises|figures)(?:\.| import )lesson_(\w+)"
+    """Lessons that import the exercises or figures of another one, the tools, or the checker. name: "04_rope"."""
+    pattern = r"lessons\.(tools|checker)|lessons\.(?:exercises|figures)(?:\.| import )lesson_(\w+)"
     found = [tools or number for tools, number in re.findall(pattern, source)]
     return [f"{name} imports {word} of the lessons" for word in found if word != name[:2]]
 

@@ -78,7 +78,7 @@ BAD_IMPORTS = [
     ("drawers", "lib/show/bad_a.py", "from lib.layers import rope"),
     ("drawers", "lib/layers/bad_c.py", "from lib.show import theme"),
     ("drawers", "lib/models/bad_a.py", "def f():\n    from lib.run import train"),
-    ("drawers", "lib/run/bad_a.py", "from lib.teach import verdict"),
+    ("drawers", "lib/run/bad_a.py", "from lib.teach import progress"),
     ("drawers", "lib/run/bad_b.py", "import lib.__main__"),
     ("lessons", "lessons/exercises/bad_a.py", "from lessons.figures import lesson_04"),
     ("lessons", "lessons/exercises/bad_b.py", "from lessons.tools import cards"),
@@ -95,7 +95,7 @@ BAD_IMPORTS = [
     ("drawing", "lib/teach/bad_c.py", "import matplotlib.pyplot as plt"),
     ("drawing", "lib/run/bad_d.py", "def draw():\n    from ipywidgets import interact"),
     ("drawing", "lessons/exercises/bad_c.py", "from IPython import get_ipython"),
-    ("drawers", "lib/run/bad_e.py", "import lib.teach.verdict\nfrom lib.run import bad_f"),
+    ("drawers", "lib/run/bad_e.py", "import lib.teach.progress\nfrom lib.run import bad_f"),
     ("circles", "lib/run/bad_f.py", "def f():\n    from lib.run.bad_e import g"),
 ]
 

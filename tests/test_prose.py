@@ -15,7 +15,7 @@ from spellchecker import SpellChecker
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "lessons" / "source").glob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "data" / "SOURCES.md", *sorted((ROOT / "lessons").glob("*.md"))]
-CODE = ("lib", "lessons/exercises", "lessons/figures", "lessons/tools")
+CODE = ("lib", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/tools")
 MODULES = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
 OWN_WORDS = ROOT / "tests" / "data" / "words.txt"
 GLOSSARY = (ROOT / "lessons" / "GLOSSARY.md").read_text(encoding="utf-8")

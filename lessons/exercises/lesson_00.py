@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lib.teach.check import Checks
+from lessons.checker.check import Checks
 
 checks = Checks("00")
 check = checks.check

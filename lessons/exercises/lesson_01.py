@@ -3,8 +3,8 @@
 import codecs
 from itertools import pairwise
 
+from lessons.checker.check import Checks
 from lessons.exercises import lesson_01_wrong as other
-from lib.teach.check import Checks
 from lib.text.bpe import join
 from lib.text.trie import build_trie, longest_match
 

@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from lessons.checker.check import Checks
 from lib.layers.norm import rms_norm
-from lib.teach.check import Checks
 
 checks = Checks("02")
 check = checks.check

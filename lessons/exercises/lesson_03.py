@@ -5,9 +5,9 @@ import math
 import torch
 import torch.nn.functional as F
 
+from lessons.checker.check import Checks
+from lessons.checker.limits import InWords
 from lib.layers.mlp import SwiGLU, llama_d_ff
-from lib.teach.check import Checks
-from lib.teach.limits import InWords
 
 checks = Checks("03")
 check = checks.check

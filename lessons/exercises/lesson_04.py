@@ -2,8 +2,8 @@
 
 import torch
 
+from lessons.checker.check import Checks
 from lib.layers.rope import rope_table, rotate_half_split, rotate_interleaved, to_half_split, to_interleaved
-from lib.teach.check import Checks
 
 checks = Checks("04")
 check = checks.check

@@ -4,13 +4,13 @@ import math
 
 import torch
 
+from lessons.checker.check import Checks
+from lessons.checker.limits import InWords
 from lessons.exercises.lesson_05_wrong import WRONG_LAYERS
 from lib.layers.attention import GroupedAttention, attention_weights
 from lib.layers.rope import rope_table
 from lib.layers.shared import Shared
 from lib.models.presets import PRESETS
-from lib.teach.check import Checks
-from lib.teach.limits import InWords
 
 checks = Checks("05")
 check = checks.check

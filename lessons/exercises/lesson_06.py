@@ -2,9 +2,9 @@
 
 import torch
 
+from lessons.checker.check import Checks
 from lessons.exercises.lesson_06_wrong import SLIPS, WRONG_SUMS, with_sums
 from lib.layers.online_softmax import add_block
-from lib.teach.check import Checks
 
 checks = Checks("06")
 check = checks.check

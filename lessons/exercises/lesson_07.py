@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from lessons.checker.check import Checks
 from lessons.exercises.lesson_07_wrong import (
     channels_first,
     no_norm,
@@ -23,7 +24,6 @@ from lib.layers.shared import Shared
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.presets import PRESETS
 from lib.models.skeleton import Block, State
-from lib.teach.check import Checks
 from lib.weights.convert import expand
 from lib.weights.names import HUGGING_FACE_LLAMA
 

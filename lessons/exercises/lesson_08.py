@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from lessons.checker.check import Checks
 from lessons.exercises.lesson_08_wrong import SMALL, added, call_accumulate
 from lib.models.llama import Llama
 from lib.run.train import Recipe, schedule
-from lib.teach.check import Checks
 
 checks = Checks("08")
 check = checks.check

@@ -2,9 +2,9 @@
 
 import torch
 
+from lessons.checker.check import Checks
 from lib.models.llama import Llama, LlamaConfig
 from lib.run.sample import keep_top_p
-from lib.teach.check import Checks
 
 checks = Checks("09")
 check = checks.check

@@ -3,13 +3,13 @@
 import math
 import statistics
 
+from lessons.checker.check import Checks
+from lessons.checker.limits import InWords
 from lessons.exercises.lesson_10_wrong import WRONG_COUNTS, WRONG_LISTS, WRONG_ROUNDING, block, first_for_all, total
 from lib.models import openelm
 from lib.models.openelm import block_parameters, make_divisible, openelm_config, uniform_like
 from lib.models.presets import preset
 from lib.run.paired import paired
-from lib.teach.check import Checks
-from lib.teach.limits import InWords
 
 checks = Checks("10")
 check = checks.check

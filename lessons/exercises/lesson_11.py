@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 
+from lessons.checker.check import Checks
+from lessons.checker.limits import InWords
 from lessons.exercises.lesson_11_wrong import WRONG_CHUNKS, WRONG_STEPS
 from lib.layers.linear_attention import averaged, linear_attention, linear_chunked, linear_recurrent
 from lib.run.measure import numbers_written
-from lib.teach.check import Checks
-from lib.teach.limits import InWords
 
 checks = Checks("11")
 check = checks.check

@@ -3,10 +3,10 @@
 import torch
 import torch.nn.functional as F
 
+from lessons.checker.check import Checks
 from lessons.exercises.lesson_12_wrong import WRONG_SHIFT, WRONG_WKV, channel_mix, time_mix
 from lib.layers.rwkv4 import ChannelMix, TimeMix, wkv
 from lib.layers.shift import shift
-from lib.teach.check import Checks
 
 checks = Checks("12")
 check = checks.check

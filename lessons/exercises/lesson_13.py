@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from lessons.checker.check import Checks
+from lessons.checker.limits import InWords
 from lessons.exercises.lesson_13_wrong import (
     WRONG_BLOCKS,
     WRONG_LAYERS,
@@ -10,8 +12,6 @@ from lessons.exercises.lesson_13_wrong import (
     blocked,
 )
 from lib.layers.rwkv5 import TimeMix, wkv
-from lib.teach.check import Checks
-from lib.teach.limits import InWords
 
 checks = Checks("13")
 check = checks.check

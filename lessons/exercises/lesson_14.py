@@ -3,10 +3,10 @@
 import torch
 import torch.nn.functional as F
 
+from lessons.checker.check import Checks
 from lessons.exercises.lesson_14_wrong import WRONG_ANSWERS, answers
 from lib.layers import rwkv7
 from lib.layers.heads import to_heads
-from lib.teach.check import Checks
 
 checks = Checks("14")
 check = checks.check

@@ -2,10 +2,10 @@
 
 import torch
 
+from lessons.checker.check import Checks
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.models.rwkv_start import learning_groups
 from lib.run.train import Recipe, schedule
-from lib.teach.check import Checks
 
 checks = Checks("15")
 check = checks.check

@@ -2,11 +2,11 @@
 
 import math
 
+from lessons.checker.check import Checks
 from lessons.exercises.lesson_16_wrong import changed, same, through_zero
 from lib.models.presets import preset
 from lib.run import cost
 from lib.run.measure import fit_power
-from lib.teach.check import Checks
 
 checks = Checks("16")
 check = checks.check

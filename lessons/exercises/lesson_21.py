@@ -2,9 +2,9 @@
 
 import torch
 
+from lessons.checker.check import Checks
 from lib.layers.rope import to_half_split, to_interleaved
 from lib.models.llama import LlamaConfig
-from lib.teach.check import Checks
 from lib.weights.blocks import as_float, dequantise_q4_0, dequantise_q8_0, quantise_q4_0, quantise_q8_0
 
 checks = Checks("21")

@@ -27,9 +27,9 @@ def grade(id, answer, points, seed):
     """
     with fresh_lib(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nbgrader takes a line on stderr for a failed test
+        from lessons.checker.check import verdict_on
+        from lessons.checker.verdict import GOING_ON
         from lessons.tools.all_exercises import find
-        from lib.teach.check import verdict_on
-        from lib.teach.verdict import GOING_ON
 
         exercise = find(id, seed)
         exercise.limit *= 3  # whoever marks thirty notebooks at a time has a busy machine

@@ -7,7 +7,7 @@ import nbformat
 
 from lessons.tools.notebook import tagged, write_text
 
-KEPT = ("lib", "data", "lessons/__init__.py", "lessons/exercises", "lessons/figures")
+KEPT = ("lib", "data", "lessons/__init__.py", "lessons/checker", "lessons/exercises", "lessons/figures")
 KEPT += ("requirements.txt", "pyproject.toml", "LICENSE")
 LEFT_OUT = "*The solution of {id} is not part of this copy.*"
 # What the README says of folders that the copy lacks: whole sentences, and lines of the map.

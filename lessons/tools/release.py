@@ -159,7 +159,7 @@ def _furnish(to, root):
     # What every course needs: settings, header, and the lib and data that mark it.
     (to / "source").mkdir(parents=True, exist_ok=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "cache")
-    for name in ("lib", "data", "lessons/exercises", "lessons/figures", "lessons/tools"):
+    for name in ("lib", "data", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/tools"):
         if (root / name).is_dir():
             shutil.copytree(root / name, to / name, ignore=ignore, dirs_exist_ok=True)
     for name in ("requirements.txt", "pyproject.toml", "lessons/__init__.py"):  # the set-up cell reads the first two

@@ -1,6 +1,6 @@
 """The exercises of the lesson that stands for all in the test of the nbgrader course."""
 
-from lib.teach.check import Checks
+from lessons.checker.check import Checks
 
 checks = Checks("99")
 check = checks.check

@@ -4,8 +4,8 @@ import argparse
 import sys
 from typing import NamedTuple
 
+from lessons.checker.check import verdict_on
 from lessons.tools.all_exercises import exercises, numbers
-from lib.teach.check import verdict_on
 from tests.exercises.rights import rights
 
 NAMED = 0.95  # of the wrong answers at least, by the hint that was written for them

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from lessons.checker.check import verdict_on
+from lessons.checker.judge import all_cases, remembered
+from lessons.checker.observe import floating
 from lessons.tools.all_exercises import checks_of, exercises, find, numbers
-from lib.teach.check import verdict_on
-from lib.teach.judge import all_cases, remembered
-from lib.teach.observe import floating
 from tests.exercises import bank
 from tests.exercises.eight import EIGHT, mostly_at_night
 from tests.exercises.rights import rights

@@ -10,13 +10,13 @@ import jupytext
 import pytest
 import torch
 
+from lessons.checker import check as checks
 from lessons.exercises.lesson_02 import check
 from lessons.tools import cards, notebook, release
 from lessons.tools import grade as grading
 from lessons.tools.all_exercises import exercises, find
 from lessons.tools.grade import NotYet, grade
 from lib.layers.norm import RMSNorm, rms_norm
-from lib.teach import check as checks
 from tests.exercises.eight import mostly_at_night
 from tests.exercises.rights import rights
 
@@ -66,7 +66,7 @@ def test_what_a_learner_did_to_lib_does_not_count(monkeypatch):
     monkeypatch.setattr(checks, "verdict_on", lambda exercise, answer: checks.Verdict("02.1", "right", "right"))
     with pytest.raises(NotYet):
         grade("02.1", lambda x, weight, eps=1e-5: x, 4, seed=7)
-    assert sys.modules["lib.teach.check"] is checks
+    assert sys.modules["lessons.checker.check"] is checks
 
 
 def test_what_fits_the_visible_numbers_alone_earns_none():

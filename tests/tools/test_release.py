@@ -37,10 +37,10 @@ HARD_CODED = {
 }
 # Everything that is in reach says "right": the name, the module, the cell that marks.
 REDEFINED = (
-    "import lib.teach.check, lib.teach.judge\nfrom lib.teach.verdict import Verdict\n\n\n"
+    "import lessons.checker.check, lessons.checker.judge\nfrom lessons.checker.verdict import Verdict\n\n\n"
     "def check(id, answer):\n    print(id, 'right.')\n    return answer\n\n\n"
-    "lib.teach.check.verdict_on = lambda exercise, answer: Verdict(exercise.id, 'right', 'right')\n"
-    "lib.teach.judge.compare = lambda *a: (None, 0.0)\n" + WRONG["99.1"]
+    "lessons.checker.check.verdict_on = lambda exercise, answer: Verdict(exercise.id, 'right', 'right')\n"
+    "lessons.checker.judge.compare = lambda *a: (None, 0.0)\n" + WRONG["99.1"]
 )
 SUBMISSIONS = {
     # who: (what stands in which cell, the points of 99.1, 99.2, 99.3)
@@ -57,7 +57,7 @@ SUBMISSIONS = {
 def course(tmp_path_factory):
     """A course whose only lesson is the one in tests/data."""
     root = tmp_path_factory.mktemp("course")
-    for name in ("lib", "lessons/exercises", "lessons/figures", "lessons/tools"):
+    for name in ("lib", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/tools"):
         ignore = shutil.ignore_patterns("__pycache__", "lesson_??*.py")
         shutil.copytree(ROOT / name, root / name, ignore=ignore)
     shutil.copy(ROOT / "lessons" / "__init__.py", root / "lessons")

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from lessons.checker import check as module
+from lessons.checker import limits
+from lessons.checker.check import Checks, verdict_on
+from lessons.checker.exercise import Exercise
+from lessons.checker.verdict import GOING_ON
 from lessons.exercises.lesson_02 import check, checks
 from lib.layers.norm import RMSNorm, rms_norm
-from lib.teach import check as module
-from lib.teach import limits
-from lib.teach.check import Checks, verdict_on
-from lib.teach.exercise import Exercise
-from lib.teach.verdict import GOING_ON
 
 find = checks.find
 

@@ -4,8 +4,8 @@ import re
 
 import torch
 
-from lib.teach.observe import IN_PLACE, differ, observe, remembered, tensors_in
-from lib.teach.verdict import compare
+from lessons.checker.observe import IN_PLACE, differ, observe, remembered, tensors_in
+from lessons.checker.verdict import compare
 
 ALONE = "right for one sequence alone, wrong for several at once: do the rows of the batch mix, or share a state?"
 LEAK = "it looks ahead: an output changes when only a later token changes."

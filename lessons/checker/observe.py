@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-from lib.teach.limits import InWords, error_in_words, outcome_of
-from lib.teach.verdict import TOLERANCE, Problem, compare
+from lessons.checker.limits import InWords, error_in_words, outcome_of
+from lessons.checker.verdict import TOLERANCE, Problem, compare
 
 IN_PLACE = "something works in place (`+=`, `x[...] = ...`, a method that ends in `_`): make a new tensor."
 NO_GRADIENT = "something cut it off: `.detach()`, `.data`, `.item()`, `torch.no_grad()`, or a new `torch.tensor(...)`."

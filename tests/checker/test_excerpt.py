@@ -6,10 +6,10 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from lessons.checker.check import verdict_on
+from lessons.checker.excerpt import WIDE, excerpt, got_and_expected
+from lessons.checker.exercise import Exercise
 from lessons.tools.all_exercises import exercises
-from lib.teach.check import verdict_on
-from lib.teach.excerpt import WIDE, excerpt, got_and_expected
-from lib.teach.exercise import Exercise
 
 EXERCISES = [found for found in exercises() if callable(found.reference)]
 

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from lib.teach.judge import verdict_of
-from lib.teach.verdict import Problem, Verdict, compare, kind, two_numbers
+from lessons.checker.judge import verdict_of
+from lessons.checker.verdict import Problem, Verdict, compare, kind, two_numbers
 
 
 def tells_its_origin(value):

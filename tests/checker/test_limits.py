@@ -9,11 +9,11 @@ import time
 import pytest
 import torch
 
+from lessons.checker import limits
+from lessons.checker.check import verdict_on
+from lessons.checker.limits import Limit, TooLong
 from lessons.tools.all_exercises import find
 from lib.layers.norm import rms_norm
-from lib.teach import limits
-from lib.teach.check import verdict_on
-from lib.teach.limits import Limit, TooLong
 from tests.exercises.rights import rights
 
 BURN = "import time\nend = time.thread_time() + {}\nwhile time.thread_time() < end:\n    pass\n"

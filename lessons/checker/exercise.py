@@ -2,7 +2,7 @@
 
 import torch
 
-from lib.teach.observe import Case, copies
+from lessons.checker.observe import Case, copies
 
 
 class Exercise:

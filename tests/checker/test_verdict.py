@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from lib.teach.check import Exercise, verdict_on
-from lib.teach.verdict import compare
+from lessons.checker.check import Exercise, verdict_on
+from lessons.checker.verdict import compare
 
 
 @pytest.mark.parametrize("yours", [3.0, 0.0, -math.inf, math.nan])

@@ -2,11 +2,11 @@
 
 import torch
 
+from lessons.checker.check import verdict_on
+from lessons.checker.diagnose import ALONE, FLOAT32, LEAK, SMALL
+from lessons.checker.exercise import Exercise
+from lessons.checker.observe import CONTIGUOUS, IN_PLACE
 from lessons.tools.all_exercises import find
-from lib.teach.check import verdict_on
-from lib.teach.diagnose import ALONE, FLOAT32, LEAK, SMALL
-from lib.teach.exercise import Exercise
-from lib.teach.observe import CONTIGUOUS, IN_PLACE
 
 
 def sums(x):

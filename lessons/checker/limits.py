@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lib.teach.kernel import put_modules_back, unfinished_imports
+from lessons.checker.kernel import put_modules_back, unfinished_imports
 
 LOOKS = 0.02  # seconds between two looks at code that runs
 WAITS, PATIENCE = 6, 60.0  # on the clock code may take so many times its processor time, and so many seconds at least
@@ -201,7 +201,9 @@ def error_in_words(error):
 @functools.cache
 def not_theirs():
     """Return the folders whose frames are not the learner's own lines: the course's, Python's, the packages'."""
-    return (str(Path(__file__).parents[1]), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
+    course = Path(__file__).parents[2]
+    ours = (str(course / "lib"), str(course / "lessons" / "checker"), str(course / "lessons" / "exercises"))
+    return (*ours, *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
 
 
 def own_line(traceback):

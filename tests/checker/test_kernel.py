@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from lessons.checker.check import verdict_on
+from lessons.checker.kernel import SETTINGS, known_state, put_modules_back
 from lessons.tools.all_exercises import find
 from lib.layers.norm import rms_norm
-from lib.teach.check import verdict_on
-from lib.teach.kernel import SETTINGS, known_state, put_modules_back
 from tests.exercises.rights import rights
 
 FOUND = {id: find(id) for id in ("02.1", "11.1", "12.2")}  # filled in before anything is set

@@ -4,12 +4,12 @@ import inspect
 
 import torch
 
-from lib.teach.diagnose import hint_for
-from lib.teach.excerpt import call_in_words, got_and_expected
-from lib.teach.kernel import known_state
-from lib.teach.limits import Limit, TooLong, error_in_words
-from lib.teach.observe import CONTIGUOUS, differ, floating, input_names, observe, remembered, strided
-from lib.teach.verdict import GOING_ON, Problem, Verdict, kind, not_attempted
+from lessons.checker.diagnose import hint_for
+from lessons.checker.excerpt import call_in_words, got_and_expected
+from lessons.checker.kernel import known_state
+from lessons.checker.limits import Limit, TooLong, error_in_words
+from lessons.checker.observe import CONTIGUOUS, differ, floating, input_names, observe, remembered, strided
+from lessons.checker.verdict import GOING_ON, Problem, Verdict, kind, not_attempted
 
 
 def judge(exercise, answer):

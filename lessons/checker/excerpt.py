@@ -6,7 +6,7 @@ import reprlib
 
 import torch
 
-from lib.teach.verdict import TOLERANCE, compare_leaf, flatten, kind, position
+from lessons.checker.verdict import TOLERANCE, compare_leaf, flatten, kind, position
 
 WIDE = 66  # characters of a line that is left for a value
 FULL = 12  # numbers of a tensor that is shown in full

@@ -7,11 +7,12 @@ and goes on with the learner's own where it is right, with the reference where n
 
 import textwrap
 
-from lib.teach.exercise import Exercise
-from lib.teach.judge import judge, verdict_of
-from lib.teach.limits import error_in_words
-from lib.teach.values import tells_its_origin, verdict_of_value
-from lib.teach.verdict import GOING_ON, Problem, Verdict, kind, not_attempted
+from lessons.checker.exercise import Exercise
+from lessons.checker.judge import judge, verdict_of
+from lessons.checker.kernel import known_state
+from lessons.checker.limits import error_in_words
+from lessons.checker.values import tells_its_origin, verdict_of_value
+from lessons.checker.verdict import GOING_ON, Problem, Verdict, kind, not_attempted
 
 
 class Checks:
@@ -43,8 +44,9 @@ class Checks:
         if id not in self._known:
             raise ValueError(f"there is no exercise {id!r}; lesson {self.lesson} has {', '.join(self.ids) or 'none'}")
         fill, options = self._known[id]
-        found = Exercise(**options, seed=seed)
-        fill(found)
+        with known_state():  # the cases are the same, whatever default dtype a learner has set
+            found = Exercise(**options, seed=seed)
+            fill(found)
         return found
 
     def check(self, id, answer):
