@@ -58,6 +58,8 @@ COMMANDS = {
 def main(arguments=None, version=None):
     """Run one command; return its exit code: 0 is well, 1 is trouble, 2 a command that is not understood."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if hasattr(sys.stdout, "reconfigure"):  # a code page of Windows lacks letters: a question mark is no traceback
+        sys.stdout.reconfigure(errors="replace")
     sentence = too_old(tuple(version or sys.version_info))
     if sentence:
         return _fail(sentence, 1)
@@ -108,7 +110,7 @@ def dispatch(name, arguments):
         return {"lab": lab, "test": test}[name](place, arguments, hand_over)
     if place.serves(command.needs):
         return import_module(command.module).main([name] * command.named + arguments)
-    place.prepare()
+    place.prepare(place.level(command.needs))
     return hand_over([place.python, "-m", "lib", name] + arguments, Path.cwd())
 
 
@@ -142,7 +144,7 @@ def test(place, arguments, run):
     )
     parser.add_argument("--quick", action="store_true", help="no slow tests; notebook 00 and those that changed")
     options, others = parser.parse_known_args(arguments)
-    place.prepare()
+    place.prepare("tools")
     print("Lint", flush=True)
     lint = run([place.python, "-m", "ruff", "check", "."], place.root)
     command = [place.python, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120"]

@@ -19,7 +19,7 @@ BELOW = {
     "run": {"text", "layers", "models", "weights"},
     "teach": {"text", "layers", "models", "weights", "run"},
 }
-STANDARD_ONLY = {"lib", "lib.__main__", "lib.environment"}
+STANDARD_ONLY = {"lib", "lib.__main__", "lib.environment", "lib.lock", "lib.torch_build"}
 ONLY_IN = {"matplotlib": "teach", "ipywidgets": "teach", "transformers": "weights", "rwkv": "weights"}
 # What may be called while a file is imported: it makes plain data, reads nothing and computes nothing to speak of.
 HARMLESS = {"compile", "frozenset", "set", "dict", "tuple", "list", "range", "slice", "zip", "namedtuple", "field"}

@@ -8,6 +8,7 @@ import pytest
 from architecture import (
     BELOW,
     ROOT,
+    STANDARD_ONLY,
     cycles,
     drawer,
     environment_reads,
@@ -46,7 +47,7 @@ def test_the_drawers_are_six_and_flat():
     folders = {path.parent.relative_to(ROOT / "lib").as_posix() for path in (ROOT / "lib").rglob("*.py")}
     assert folders == {".", *BELOW}
     outside = {module for module in FILES if drawer(module) is None}
-    assert outside == {"lib", "lib.__main__", "lib.environment"}
+    assert outside == STANDARD_ONLY
     for name in ("lib", *(f"lib.{name}" for name in BELOW)):
         assert FILES[name] == "", f"{name}/__init__.py is not empty"
 

@@ -30,6 +30,7 @@ EXCEPT = {
         "tests/weights/test_files.py": "sees that the trap that it sets would work",
     },
     "fetches": {
+        "lib/torch_build.py": "asks whether an index answers, before anything is installed, and reads nothing",
         "lib/text/download.py": "the one place that downloads: it checks size and SHA-256",
         "lib/weights/hub.py": "knocks at the Hub (HEAD) before huggingface_hub fetches, and checks SHA-256 afterwards",
         "tests/lab.py": "asks the JupyterLab that it has started, on this machine",
