@@ -131,7 +131,9 @@ def lab(place, arguments, run):
         command.append("--allow-root")  # in a container everybody is root
     if (place.root / FIRST_LESSON).is_file():
         command.append(place.root / FIRST_LESSON)
-    return run(command + others, place.root)
+    # Where JupyterLab looks for settings first: ours hide the menus of instructors.
+    paths = [str(place.folder / "etc" / "course"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    return run(command + others, place.root, {"JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))})
 
 
 def test(place, arguments, run):

@@ -40,12 +40,13 @@ NO_NETWORK = (
     "Connection reset",
     "Connection aborted",
 )
-# Settings of JupyterLab, by their place in .venv: no news, and no menus of nbgrader's, which are for instructors.
+# Settings of JupyterLab, by their place in .venv: no news; and, where `lab` starts it, no menus for instructors, which
+# nbgrader brings. A plain `jupyter lab` has them.
 JUPYTER = {
     "share/jupyter/lab/settings/overrides.json": (
         '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}\n'
     ),
-    "etc/jupyter/labconfig/page_config.json": '{"disabledExtensions": {"@jupyter/nbgrader": true}}\n',
+    "etc/course/labconfig/page_config.json": '{"disabledExtensions": {"@jupyter/nbgrader": true}}\n',
 }
 DISK_FULL = ("No space left on device", "Errno 28", "WinError 112", "Disk quota exceeded")
 NOT_ALLOWED = (
@@ -220,10 +221,8 @@ class Environment:
         home = os.path.relpath(self.root, self.site_packages)  # relative, so that the folder can be moved
         (self.site_packages / "course.pth").write_text(home + "\n", encoding="utf-8")
         for name, text in JUPYTER.items():
-            file = self.folder / name
-            if not file.exists():  # it may be the reader's own by now
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text, encoding="utf-8")
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_text(text, encoding="utf-8")
         for signed in LEVELS[: LEVELS.index(level) + 1]:
             beside = self.stamp(signed).with_suffix(".tmp")
             beside.write_text(self.fingerprint(signed), encoding="utf-8")

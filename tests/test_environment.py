@@ -1,7 +1,6 @@
 """`python3 -m lib`: its commands, and .venv made, found whole, and made again after whatever went wrong."""
 
 import io
-import json
 import os
 import signal
 import subprocess
@@ -145,13 +144,19 @@ def test_learners_get_what_lessons_need_and_no_tools():
     assert all("==" in line for line in tools)
 
 
-def test_jupyterlab_shows_learners_no_menus_of_instructors(machine):
-    machine.prepare()
-    config = machine.place.folder / "etc/jupyter/labconfig/page_config.json"
-    assert json.loads(config.read_text(encoding="utf-8")) == {"disabledExtensions": {"@jupyter/nbgrader": True}}
-    config.write_text("{}", encoding="utf-8")
-    machine.prepare("tools")
-    assert config.read_text(encoding="utf-8") == "{}", "an instructor switched them on"
+def test_lab_hides_the_menus_of_instructors(machine, monkeypatch):
+    """JupyterLab itself reads the settings that `lab` points it to: what nbgrader brings is switched off."""
+    from jupyterlab_server.config import get_page_config
+
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/mine")
+    run = Recorder()
+    commands.lab(machine.place, [], run)
+    path = run.extra[0]["JUPYTER_CONFIG_PATH"]
+    assert path.split(os.pathsep) == [str(machine.place.folder / "etc/course"), "/mine"]
+    switched_off = "@jupyter/nbgrader"
+    assert switched_off not in get_page_config([]).get("disabledExtensions", {})
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", path)
+    assert switched_off in get_page_config([])["disabledExtensions"]
 
 
 def test_torch_alone_comes_from_its_own_index(machine):
