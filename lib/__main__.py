@@ -158,7 +158,7 @@ def dispatch(name, arguments):
         )
     if place.serves(command.needs):
         return import_module(command.module).main([name] * command.named + arguments)
-    place.prepare()
+    place.prepare(place.level(command.needs))
     return hand_over([place.python, "-m", "lib", name] + arguments, Path.cwd())
 
 
@@ -179,7 +179,9 @@ def lab(place, arguments, run):
         command.append("--allow-root")  # in a container everybody is root
     if (place.root / FIRST_LESSON).is_file():
         command.append(place.root / FIRST_LESSON)
-    return run(command + others, place.root)
+    # Where JupyterLab looks for settings first: ours hide the menus of instructors.
+    paths = [str(place.folder / "etc" / "course"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    return run(command + others, place.root, {"JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, paths))})
 
 
 def test(place, arguments, run):
@@ -194,7 +196,7 @@ def test(place, arguments, run):
     how_much.add_argument("--quick", action="store_true", help="no slow tests; notebook 00 and those that changed")
     how_much.add_argument("--all", action="store_true", help="the nightly tests too: every lesson live in the browser")
     options, others = parser.parse_known_args(arguments)
-    place.prepare()
+    place.prepare("tools")
     print("Lint", flush=True)
     lint = run([place.python, "-m", "ruff", "check", "."], place.root)
     lint = run([place.python, "-c", LINT_IMPORTS], place.root) or lint

@@ -53,7 +53,8 @@ def test_the_drawers_are_seven_and_flat():
     """Two levels, never three; each drawer is a package with an empty __init__.py, so an import names the file."""
     folders = {path.parent.relative_to(ROOT / "lib").as_posix() for path in (ROOT / "lib").rglob("*.py")}
     assert folders == {".", *DRAWERS}
-    packages = [f"lib.{name}" for name in DRAWERS] + [f"lessons.{name}" for name in ("checker", "exercises", "figures", "tools")]
+    of_lessons = ("checker", "exercises", "figures", "tools")
+    packages = [f"lib.{name}" for name in DRAWERS] + [f"lessons.{name}" for name in of_lessons]
     assert {name: FILES[name] for name in ["lib", *packages] if FILES[name]} == {}
     assert (ROOT / "lessons" / "__init__.py").read_bytes() == b""
 

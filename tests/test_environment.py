@@ -1,5 +1,6 @@
 """`python3 -m lib`: its commands, and .venv made, found whole, and made again after whatever went wrong."""
 
+import io
 import os
 import shutil
 import signal
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from lib import __main__ as commands
-from lib.environment import ROOM, Environment, Trouble, alone, hand_over, watch
+from lib.environment import IMPORTED, LESSONS, Environment, Trouble, hand_over, watch
+from lib.lock import alone
+from lib.pip_trouble import ROOM
+from lib.torch_build import Build
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_NETWORK = (
@@ -21,21 +25,48 @@ NO_NETWORK = (
 )
 
 
+REQUIREMENTS = f"""# the pins
+
+{LESSONS[0]}
+torch==2.0  # why
+
+{LESSONS[1]}
+jupyterlab==1.0
+
+# building
+nbgrader==0.9
+myst-nb==1.4
+"""
+
+
 class Machine:
     """A machine that installs nothing: it makes the files that venv and pip would, and fails where it is told to."""
 
     def __init__(self, root):
-        for name in ("requirements.txt", "data/packages.txt"):
-            (root / name).parent.mkdir(exist_ok=True)
-            (root / name).write_text(f"what {name} asks for\n", encoding="utf-8")
-        self.calls, self.failures, self.said = [], {}, []
-        self.place = Environment(root, self.run, self.said.append, lambda folder: self.free)
+        (root / "data").mkdir(exist_ok=True)
+        (root / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
+        (root / "data/packages.txt").write_text("rwkv==0.8\n", encoding="utf-8")
+        self.calls, self.failures, self.said, self.commands = [], {}, [], []
+        self.warmed = []
+        self.build, self.sentence, self.settings, self.asked = Build(None, "PyTorch: pip's."), None, "", []
+        parts = {"choose": self.choose, "no_build": lambda: self.sentence}
+        self.place = Environment(root, self.run, self.said.append, lambda folder: self.free, **parts)
         self.free = 2 * ROOM
+
+    def choose(self, settings):
+        self.asked.append(settings)
+        return self.build
 
     def run(self, command, quiet):
         words = [str(word) for word in command]
-        kind = "venv" if "venv" in words else words[-1] if "pip" in words else "starts?"
+        if "config" in words:
+            return 0, self.settings
+        if IMPORTED in words or "compileall" in words:
+            self.warmed.append(words)
+            return 1, "no such module"  # it only makes things faster
+        kind = self.kind(words)
         self.calls.append(kind)
+        self.commands.append(words)
         failure = self.failures.pop(kind, (0, ""))
         if isinstance(failure, BaseException):
             raise failure
@@ -43,15 +74,26 @@ class Machine:
             for path in (self.place.python, self.place.site_packages / "pip.py"):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text("", encoding="utf-8")
+        elif kind in ("torch", "lessons") and failure[0] == 0:
+            (self.place.site_packages / "torch-2.0+cpu.dist-info").mkdir(exist_ok=True)
         return failure
 
-    def prepare(self):
+    def kind(self, words):
+        if "venv" in words:
+            return "venv"
+        if "pip" not in words:
+            return "starts?"
+        if "rwkv==0.8" in words:
+            return "data"
+        return "torch" if "--index-url" in words else "tools" if "nbgrader==0.9" in words else "lessons"
+
+    def prepare(self, level="lessons"):
         self.calls.clear()
-        self.place.prepare()
+        self.place.prepare(level)
         return self.calls
 
 
-WHOLE = ["venv", "requirements.txt", "data/packages.txt"]
+WHOLE = ["venv", "lessons", "data"]
 
 
 @pytest.fixture
@@ -61,18 +103,134 @@ def machine(tmp_path):
 
 def test_the_first_call_installs_and_the_second_does_nothing(machine, tmp_path):
     assert machine.prepare() == WHOLE
-    assert [line[:3] for line in machine.said[:3]] == ["1/3", "2/3", "3/3"] and "stands after" in machine.said[3]
-    assert machine.prepare() == [] and len(machine.said) == 4
+    assert [line[:3] for line in machine.said[:4]] == ["1/3", "PyT", "2/3", "3/3"] and "stands" in machine.said[4]
+    assert machine.commands[1][-2:] == ["torch==2.0", "jupyterlab==1.0"], "what only tools need stays away"
+    assert machine.prepare() == [] and len(machine.said) == 5
     pth = (machine.place.site_packages / "course.pth").read_text().strip()
     assert (machine.place.site_packages / pth).resolve() == tmp_path.resolve()
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "data/packages.txt"])
-def test_changed_requirements_are_installed_into_what_is_there(machine, tmp_path, name):
+def test_tools_come_later_and_only_what_is_missing(machine):
     machine.prepare()
-    (tmp_path / name).write_text("something newer\n", encoding="utf-8")
+    assert machine.place.is_ready() and not machine.place.is_ready("tools")
+    assert machine.prepare("tools") == ["starts?", "tools"], "the lessons' part stands"
+    assert machine.commands[-1][-4:] == ["torch==2.0", "jupyterlab==1.0", "nbgrader==0.9", "myst-nb==1.4"]
+    assert machine.prepare("tools") == machine.prepare("lessons") == []
+
+
+def test_a_first_call_can_be_for_the_tools(machine):
+    assert machine.prepare("tools") == [*WHOLE, "tools"]
+    assert machine.prepare("lessons") == []
+
+
+@pytest.mark.parametrize(("end", "left"), [((1, NO_NETWORK), True), (KeyboardInterrupt(), False)])
+def test_tools_that_did_not_come_leave_the_lessons_ready_or_are_noticed(machine, end, left):
+    machine.prepare()
+    machine.failures["tools"] = end
+    with pytest.raises((Trouble, KeyboardInterrupt)):
+        machine.prepare("tools")
+    assert machine.place.is_ready() is left, "without a network nothing was begun; a cut call may have left anything"
+    assert machine.prepare() == ([] if left else WHOLE)
+    assert machine.place.is_ready() and not machine.place.is_ready("tools")
+
+
+def test_commands_name_their_level_by_the_modules_they_need():
+    place = Environment(ROOT)
+    tools = {name for name, command in commands.COMMANDS.items() if place.level(command.needs) == "tools"}
+    assert {"build", "release", "book", "exercises", "claims", "publish", "colab-check", "versions"} <= tools
+    assert not {"lab", "progress", "train", "sample", "export", "compare"} & tools
+
+
+def test_learners_get_what_lessons_need_and_no_tools():
+    lessons, tools = (Environment(ROOT).pins(level) for level in ("lessons", "tools"))
+    names = [{line.split("==")[0] for line in pins} for pins in (lessons, tools)]
+    assert {"torch", "transformers", "jupyterlab", "matplotlib", "ipywidgets", "einops"} <= names[0] < names[1]
+    assert not {"nbgrader", "sphinx", "myst-nb", "playwright", "pytest", "nbval", "hypothesis", "ruff"} & names[0]
+    assert {"nbval", "nbgrader", "import-linter"} <= names[1]
+    assert all("==" in line for line in tools)
+
+
+def test_lab_hides_the_menus_of_instructors(machine, monkeypatch):
+    """JupyterLab itself reads the settings that `lab` points it to: what nbgrader brings is switched off."""
+    from jupyterlab_server.config import get_page_config
+
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/mine")
+    run = Recorder()
+    commands.lab(machine.place, [], run)
+    path = run.extra[0]["JUPYTER_CONFIG_PATH"]
+    assert path.split(os.pathsep) == [str(machine.place.folder / "etc/course"), "/mine"]
+    switched_off = "@jupyter/nbgrader"
+    assert switched_off not in get_page_config([]).get("disabledExtensions", {})
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", path)
+    assert switched_off in get_page_config([])["disabledExtensions"]
+
+
+def test_torch_alone_comes_from_its_own_index(machine):
+    machine.build, machine.settings = Build("https://example.org/cpu", "PyTorch: the CPU build."), "global.cert='x'"
+    assert machine.prepare() == ["venv", "torch", "lessons", "data"] and machine.asked == ["global.cert='x'"]
+    words = machine.commands[1]
+    assert words[words.index("--index-url") + 1] == "https://example.org/cpu"
+    assert "--no-deps" in words and [word for word in words if "==" in word] == ["torch==2.0"]
+    assert not any("example.org" in word for word in machine.commands[2]) and "PyTorch: the CPU build." in machine.said
+    (machine.place.root / "requirements.txt").write_text(REQUIREMENTS + "new==1\n")
+    assert machine.prepare("tools") == ["starts?", "tools"], "a torch that is there stays"
+
+
+def test_byte_code_is_written_for_what_is_used_and_for_all_where_python_writes_none(machine, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    machine.prepare()
+    machine.prepare("tools")
+    assert [words[1:] for words in machine.warmed] == [["-c", IMPORTED]]
+    assert all("--no-compile" in words for words in machine.commands if "install" in words)
+    machine.place.stamp("tools").unlink()
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    machine.prepare("tools")
+    assert machine.warmed[1][1:] == ["-m", "compileall", "-q", str(machine.place.site_packages)]
+
+
+def test_where_torchs_index_fails_pip_finds_one(machine):
+    machine.build = Build("https://example.org/cpu", "PyTorch: the CPU build.")
+    machine.failures["torch"] = (1, NO_NETWORK)
+    assert machine.prepare() == ["venv", "torch", "lessons", "data"]
+    assert "did not give it: the build that pip finds comes instead" in " ".join(machine.said)
+    assert machine.place.is_ready()
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_index(machine):
+    machine.build = Build("https://example.org/cpu", "PyTorch: the CPU build.")
+    machine.failures["torch"] = (1, "ERROR: [Errno 28] No space left on device\n")
+    with pytest.raises(Trouble, match="The disk is full"):
+        machine.prepare()
+    assert machine.prepare() == ["venv", "torch", "lessons", "data"]
+
+
+def test_the_build_with_cuda_wants_its_room(machine):
+    machine.build = Build(None, "PyTorch: the build with CUDA.", 5 * ROOM)
+    with pytest.raises(Trouble, match=r"4\.0 GB left of 10\.0 needed"):
+        machine.prepare()
+    assert machine.calls == ["venv"]
+
+
+def test_a_machine_that_pytorch_has_no_build_for_is_told_first(machine):
+    machine.sentence = "PyTorch has no build for this."
+    with pytest.raises(Trouble, match="no build for this"):
+        machine.prepare()
+    assert machine.calls == [] and not machine.place.folder.exists()
+
+
+@pytest.mark.parametrize(("name", "text"), [("requirements.txt", REQUIREMENTS), ("data/packages.txt", "rwkv==0.8\n")])
+def test_changed_requirements_are_installed_into_what_is_there(machine, tmp_path, name, text):
+    machine.prepare()
+    (tmp_path / name).write_text(text.replace("jupyterlab==1.0", "jupyterlab==2.0") + "new==1.0\n", encoding="utf-8")
     assert machine.prepare() == ["starts?", *WHOLE[1:]]
     assert machine.prepare() == []
+
+
+def test_a_changed_tool_or_a_comment_is_nothing_to_a_learner(machine, tmp_path):
+    machine.prepare("tools")
+    changed = REQUIREMENTS.replace("# why", "# because").replace("nbgrader==0.9", "nbgrader==1.0")
+    (tmp_path / "requirements.txt").write_text(changed, encoding="utf-8")
+    assert machine.place.is_ready() and not machine.place.is_ready("tools")
 
 
 def test_line_ends_of_another_platform_change_nothing(machine, tmp_path):
@@ -106,7 +264,7 @@ def test_an_empty_folder_called_venv_is_made_anew(machine):
 
 def test_a_venv_of_another_python_is_made_anew(machine):
     machine.prepare()
-    machine.place.stamp.write_text("the stamp of another Python", encoding="utf-8")
+    machine.place.stamp("lessons").write_text("the stamp of another Python", encoding="utf-8")
     machine.failures["starts?"] = (1, "")
     assert machine.prepare() == ["starts?", *WHOLE]
 
@@ -114,12 +272,13 @@ def test_a_venv_of_another_python_is_made_anew(machine):
 @pytest.mark.parametrize(
     ("kind", "code_and_words", "sentence"),
     [
-        ("requirements.txt", (1, NO_NETWORK), "install requirements.txt, since the package index was not reached"),
-        ("data/packages.txt", (1, "ERROR: [Errno 28] No space left on device\n"), "The disk is full: make 2.5 GB"),
-        ("requirements.txt", (1, "ERROR: [Errno 13] Permission denied: 'x'\n"), "copy it to a folder of yours"),
-        ("requirements.txt", (1, "ERROR: No matching distribution found for torch\n"), "no build for Python 3"),
-        ("requirements.txt", (2, "something\nnew\n"), r"\(new\): call again; if it stays, delete .venv"),
-        ("requirements.txt", (-9, ""), "it said nothing"),
+        ("lessons", (1, NO_NETWORK), "install requirements.txt, since the package index was not reached"),
+        ("data", (1, "ERROR: [Errno 28] No space left on device\n"), "The disk is full: make 2.0 GB"),
+        ("lessons", (1, "OSError: [Errno 2] ... HINT: Windows Long Path support\n"), "paths of 260 letters"),
+        ("lessons", (1, "ERROR: [Errno 13] Permission denied: 'x'\n"), "copy it to a folder of yours"),
+        ("lessons", (1, "ERROR: No matching distribution found for torch\n"), "no build for Python 3"),
+        ("lessons", (2, "something\nnew\n"), r"\(new\): call again; if it stays, delete .venv"),
+        ("lessons", (-9, ""), "it said nothing"),
         ("venv", (1, "... because ensurepip is not\navailable ...\n"), "install python3-venv, then call again"),
         ("venv", (1, "No module named venv\n"), "install python3-venv"),
     ],
@@ -134,7 +293,7 @@ def test_trouble_is_one_sentence_and_the_next_call_recovers(machine, kind, code_
 
 
 def test_what_was_installed_before_the_network_went_is_kept(machine):
-    machine.failures["data/packages.txt"] = (1, NO_NETWORK)
+    machine.failures["data"] = (1, NO_NETWORK)
     with pytest.raises(Trouble):
         machine.prepare()
     assert machine.prepare() == ["starts?", *WHOLE[1:]]
@@ -142,7 +301,7 @@ def test_what_was_installed_before_the_network_went_is_kept(machine):
 
 def test_too_little_room_is_said_before_anything_is_made(machine):
     machine.free = 400_000_000
-    with pytest.raises(Trouble, match=r"0\.4 GB left of 2\.5 needed: make room, then call again"):
+    with pytest.raises(Trouble, match=r"0\.4 GB left of 2\.0 needed: make room, then call again"):
         machine.prepare()
     assert machine.calls == [] and not machine.place.folder.exists()
     machine.free = 2 * ROOM
@@ -418,8 +577,8 @@ def test_other_commands_run_here_where_they_can(machine, monkeypatch):
     machine.prepare()
     assert not place.serves(("json",)), "there is a .venv, and this is not it"
     monkeypatch.setattr(sys, "prefix", str(place.folder))
-    assert place.serves(("json",))
-    place.stamp.unlink()
+    assert place.serves(("json",)) and not place.serves(("json", "nbgrader")), "tools are not there yet"
+    place.stamp("lessons").unlink()
     assert not place.serves(("json",)), "it is half-made"
 
 

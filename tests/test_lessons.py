@@ -118,7 +118,8 @@ def test_the_cells_are_few_and_short_and_plain_python(source):
 def test_each_exercise_has_card_hints_check_and_solution(source):
     cells = forms(source)[0].cells
     names = [name for cell in cells for name in notebook.tagged(cell, "exercise")]
-    assert (0 if source.stem.startswith(TOUR) else 2) <= len(names) <= 5
+    least = 0 if source.stem.startswith(TOUR) else 2
+    assert least <= len(names) <= 8, f"{source.stem} has {len(names)} exercises: {least} to 8, or replace one of them"
     last = 0
     for index, cell in enumerate(cells):
         for name in notebook.tagged(cell, "exercise"):

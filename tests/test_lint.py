@@ -144,8 +144,15 @@ def test_ruff_lets_a_sound_file_through(found):
 # import by name.
 BANNED = {
     "importlib.import_module": {"lib/__main__.py", "lessons/tools/all_exercises.py"},
-    "os.environ": {"lib/environment.py"},
-    "urllib.request": {"lib/text/download.py", "lib/weights/hub.py", "tests/lab.py", "tests/weights/test_hub.py"},
+    "os.environ": {"lib/__main__.py", "lib/environment.py"},
+    "urllib.request": {
+        "lib/torch_build.py",
+        "lib/text/download.py",
+        "lib/weights/hub.py",
+        "tests/lab.py",
+        "tests/weights/test_hub.py",
+    },
+    "http.client": {"lib/torch_build.py"},
     "httpx": {"tests/weights/test_hub.py"},
 }
 FREE = {"tests/": {"os.environ", "importlib.import_module", "runpy"}, "lessons/source/": {"os.environ"}}

@@ -170,8 +170,8 @@ def lab_command(tmp_path, *arguments):
     """Return the command that `lab` would start."""
     place, started = Environment(tmp_path), []
     place.prepare = lambda: None
-    commands.lab(place, list(arguments), lambda command, root: started.append([str(word) for word in command]) or 0)
-    return started[0]
+    commands.lab(place, list(arguments), lambda command, root, extra: started.append(command) or 0)
+    return [str(word) for word in started[0]]
 
 
 def test_lab_listens_on_this_machine_alone_and_asks_for_its_token(tmp_path):

@@ -192,7 +192,7 @@ def mathjax():
         files = None
     found = [file.locate() for file in files or () if file.name == MATHJAX]
     if not found:
-        raise BookError("the package sphinx-mathjax-offline is missing: `python3 -m lib lab` installs it")
+        raise BookError("the package sphinx-mathjax-offline is missing: `python3 -m lib book` installs it")
     return found[0]
 
 

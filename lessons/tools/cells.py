@@ -4,14 +4,15 @@ import re
 
 from lib.teach.address import address
 
-# The one set-up cell of all lessons: the course found above the notebook, or fetched beside it at the published tag.
+# The one set-up cell of all lessons: the course found beside or above the notebook, or where the kernel can import it
+# from, or fetched beside the notebook at the published tag.
 SETUP_CELL = """\
 import pathlib, subprocess, sys
-found = [p for p in pathlib.Path("{folder}/_").absolute().parents if (p / "lib/teach/setup.py").is_file()]
-git = "git clone -q --depth 1 -b {tag} {url} {folder}"
-done = found or subprocess.run(git.split(), capture_output=True, text=True)
-assert found or not done.returncode, f"The course could not be fetched: {done.stderr.split('fatal: ')[-1]}"
-sys.path[:0] = map(str, found or [pathlib.Path("{folder}").absolute()])
+up, src = pathlib.Path("_").absolute(), "{url} {folder}"
+home = [p for p in ["{folder}", *up.parents, *sys.path] if pathlib.Path(p, "lib/teach/setup.py").is_file()]
+done = home or subprocess.run(f"git clone -q --depth 1 -b {tag} {src}".split(), capture_output=True, text=True)
+assert home or not done.returncode, f"The course could not be fetched: {done.stderr.split('fatal: ')[-1]}"
+sys.path[:0] = [str(pathlib.Path(p).absolute()) for p in home or ["{folder}"]]
 from lib.teach.setup import start
 start("{number}")"""
 BADGE = "<small>[![Open in Colab]({up}colab.svg)](https://colab.research.google.com/github/{repo}/blob/{tag}/{path})</small>"

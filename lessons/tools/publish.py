@@ -14,10 +14,13 @@ from lib.teach.address import Address, address
 ROOT = Path(__file__).resolve().parents[2]
 REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
+# Pages that name the address for a person to copy.
+PAGES = ("README.md", "CITATION.cff")
+
 
 
 def publish(place, root=ROOT):
-    """Write `place` into pyproject.toml, and what follows from it into the notebooks; return the files that changed.
+    """Write `place` into pyproject.toml, the pages and the notebooks; return the files that changed.
 
     Nothing is executed: outputs stay, and what a learner typed stays. Raises ValueError for a place that can't be.
     """
@@ -25,7 +28,9 @@ def publish(place, root=ROOT):
         raise ValueError(f"{place.repo!r} is no repository: give OWNER/NAME, as it stands in its address on GitHub")
     if not TAG.fullmatch(place.tag):
         raise ValueError(f"{place.tag!r} is no tag for this: letters, digits, dots and hyphens, such as v1.0")
+    before = address(root)
     changed = [file for file in [root / "pyproject.toml"] if _write_setting(file, place)]
+    changed += [root / name for name in PAGES if _write_page(root / name, before, place)]
     for source in sorted((root / "lessons" / "source").glob("*.py")):
         for file, form in zip(places(source), forms(source), strict=True):
             if file.is_file() and _write_notebook(file, form):
@@ -41,6 +46,13 @@ def _write_setting(file, place):
     if head + section + rest == text:
         return False
     write_text(file, head + section + rest)
+    return True
+
+
+def _write_page(file, before, place):
+    if not file.is_file() or before.repo not in (text := file.read_text(encoding="utf-8")) or before.repo == place.repo:
+        return False
+    write_text(file, text.replace(before.repo, place.repo))
     return True
 
 

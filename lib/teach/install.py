@@ -7,12 +7,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lib.environment import NO_NETWORK, NOT_ALLOWED, Trouble, is_any, watch
+from lib.environment import Environment, Trouble, watch
+from lib.pip_trouble import NO_NETWORK, NOT_ALLOWED, is_any
 
-# The parts of requirements.txt, by their headings, that hold what the lessons import.
-PARTS = ("# the models and their outside truth", "# the lessons")
 # What the machine has in the form that fits it, or what no lesson imports.
-LEFT_ALONE = {"torch", "jupyterlab", "ipykernel", "sphinx-mathjax-offline"}
+LEFT_ALONE = {"torch", "jupyterlab", "ipykernel", "nbclient", "nbconvert", "nbformat"}
 VERSION = re.compile(r"\d[\w.!+-]*")
 
 
@@ -47,15 +46,8 @@ def complete(root, run=watch):
 
 def wanted(root):
     """Return (lines with their requirements, lines without) of what lessons import: "gguf==0.19.0"."""
-    text = (root / "requirements.txt").read_text(encoding="utf-8")
-    parts = [part for part in text.split("\n\n") if part.startswith(PARTS)]
-    data = (root / "data/packages.txt").read_text(encoding="utf-8")
-    return _lines("\n".join(parts)), _lines(data)
-
-
-def _lines(text):
-    lines = [line.split("#")[0].strip() for line in text.splitlines()]
-    return [line for line in lines if line and line.split("==")[0] not in LEFT_ALONE]
+    place = Environment(root)
+    return [line for line in place.pins("lessons") if line.split("==")[0] not in LEFT_ALONE], place.data()
 
 
 def is_missing(line):

@@ -18,10 +18,20 @@ PLACE = address()
 START = "def start(number):\n    print('Lesson', number)\n"
 
 
-def run(code, folder, **extra):
+# The kernel of .venv can import the course from anywhere; one of Colab's can't.
+FAR = "import os, sys\nsys.path[:] = [p for p in sys.path if not os.path.isfile(p + '/lib/teach/setup.py')]\n"
+
+
+def run(code, folder, importable=False, **extra):
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("GIT_")}
     env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C", **extra}
-    return subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, env=env, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-I", "-c", code if importable else FAR + code],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
 
 
 def instead(url):
@@ -60,6 +70,19 @@ def test_the_cell_finds_the_course_upward(folder):
     cell = cells.setup_cell("04").replace('start("04")', "print(start.__module__, sys.path[0])")
     done = run(cell, ROOT / folder)
     assert done.stdout.split(None, 1) == ["lib.teach.setup", f"{ROOT}\n"], done.stderr
+
+
+def test_a_kernel_that_can_import_the_course_needs_no_network(tmp_path, repository):
+    """A notebook that was copied to a folder of its own: nothing is fetched, another lib is passed by."""
+    (tmp_path / "other/lib").mkdir(parents=True)
+    (tmp_path / "other/lib/__init__.py").touch()
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    path = f"import sys; sys.path[:0] = {[str(tmp_path / 'other'), str(ROOT)]!r}\n"
+    cell = cells.setup_cell("04").replace('start("04")', "print(start.__code__.co_filename)")
+    done = run(path + cell, folder, importable=True, **instead("file:///nowhere"))
+    assert done.stdout == f"{ROOT / 'lib/teach/setup.py'}\n", done.stderr
+    assert not list(folder.iterdir())
 
 
 def test_the_course_goes_before_another_lib(tmp_path):

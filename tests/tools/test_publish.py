@@ -24,7 +24,8 @@ def course(tmp_path):
         for file in (source, *build.places(source)):
             (tmp_path / file.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, tmp_path / file.relative_to(ROOT))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in ("pyproject.toml", *publish.PAGES):
+        shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
@@ -50,7 +51,7 @@ def test_publishing_where_it_stands_changes_nothing(course):
 def test_another_address_changes_the_setting_the_badges_and_the_cells_alone(course, capsys):
     before, stale = contents(course), behind(course)
     assert publish.main(["--repo", THERE.repo, "--tag", THERE.tag], course) == 0
-    assert "ada/her-course at v9.1: 5 files written" in capsys.readouterr().out
+    assert "ada/her-course at v9.1: 7 files written" in capsys.readouterr().out
     assert address(course) == THERE
     for name, old in before.items():
         new = (course / name).read_text(encoding="utf-8")
@@ -60,7 +61,7 @@ def test_another_address_changes_the_setting_the_badges_and_the_cells_alone(cour
             differ = [(a, b) for a, b in zip(cells(old.decode()), cells(new), strict=True) if a != b]
             assert [b.cell_type for _, b in differ] == ["markdown", "code"]
             assert all(a.get("outputs") == b.get("outputs") for a, b in differ)
-        elif name != "pyproject.toml":
+        elif name not in ("pyproject.toml", *publish.PAGES):
             assert new.encode() == old
     assert behind(course) == stale  # in a course that is built: none
     publish.publish(HERE, course)
@@ -100,7 +101,8 @@ def test_an_address_that_can_not_be_is_refused(course, capsys, arguments):
 def test_no_other_place_names_the_address():
     """It stands in pyproject.toml; in notebooks it stands in the two cells that publish writes."""
     names = re.compile("|".join(re.escape(word) for word in (HERE.repo, HERE.repo.split("/")[1], "colab.research")))
-    allowed = {"pyproject.toml": 1, "lessons/tools/cells.py": 1}  # the setting; and the badge's template
+    # The setting, the badge's template, and the pages that name the address for a person.
+    allowed = {"pyproject.toml": 1, "lessons/tools/cells.py": 1, **dict.fromkeys(publish.PAGES, 1)}
     forms = {file: form for s in SOURCES for file, form in zip(build.places(s), notebook.forms(s), strict=True)}
     for path in tracked():
         text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
