@@ -30,7 +30,7 @@ MEASURED, EVERY = 24, 10.0  # steps that are measured first; seconds from one li
 N_STORIES, TOGETHER, TEMPERATURE = 1000, 200, 0.8
 SCORING = 30  # seconds that are left for the scores, or a quarter of all where that is less
 SLOWER = 1.05  # than measured: checkpoints, lines, and whatever else the machine does in minutes
-SPREAD = {"rwkv": 0.3}  # of the embedding at the start, see `head_from_embedding`
+SPREAD = {"rwkv": 0.3, "hybrid": 0.3}  # of the embedding at the start, see `head_from_embedding`
 LONGEST = 512  # tokens, of a document that a model of any context length gets as one
 
 
