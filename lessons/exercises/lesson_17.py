@@ -218,7 +218,7 @@ def _kept(mixers, C, N, G, T, cache=lambda C, N, G, T: 2 * G * N * T, memory=lam
     return sum(sizes) + last * C * len(mixers)
 
 
-@checks.exercise("17.4", numbers_kept, points=3)
+@checks.exercise("17.5", numbers_kept, points=3)
 def kept(e):
     """Pure ones and mixed ones, few key heads and many, short texts and long."""
     e.case("RWKV alone", ("rwkv5", "rwkv7"), 64, 16, 4, 100)
@@ -249,7 +249,7 @@ def pairs_at_most(n_bytes, n_values):
     return math.floor(8 * n_bytes / math.log2(n_values))
 
 
-@checks.exercise("17.5", pairs_at_most, points=3)
+@checks.exercise("17.4", pairs_at_most, points=3)
 def bound(e):
     """Small states and large, few values and many; where the division goes up evenly, and where not."""
     for n_bytes, n_values in ((2, 4), (24, 64), (1, 3), (100, 2), (2048, 8192), (5, 1000)):

@@ -1,6 +1,6 @@
 """The loss of the course's checkpoints in parts: recalled, chosen, determined, on new stories; for lesson 17."""
 
-import json
+import functools
 import math
 import time
 
@@ -26,14 +26,19 @@ def plan():
 def run(checkpoint):
     """Return one checkpoint's parts, and its gap to LLaMA with the share of each part."""
     begun = time.process_time()
-    model, tokenizer = load_bundle(corpora.DATA / "checkpoints" / checkpoint)
-    stories = told(tokenizer, N_STORIES, SEED)
-    nats = losses(model, stories)
+    stories, nats = read_by(checkpoint)
     figures = parts_of(nats, stories)
     if checkpoint != "llama-tales":
-        llama, _ = load_bundle(corpora.DATA / "checkpoints" / "llama-tales")
-        figures["gap_to_llama"] = gaps(losses(llama, stories), nats, stories)
+        figures["gap_to_llama"] = gaps(read_by("llama-tales")[1], nats, stories)
     return {"stories": N_STORIES, "seed": SEED, **figures, "cpu_seconds": round(time.process_time() - begun, 1)}
+
+
+@functools.cache
+def read_by(checkpoint):
+    """Return the stories of the record, and a checkpoint's nats for each of their tokens."""
+    model, tokenizer = load_bundle(corpora.DATA / "checkpoints" / checkpoint)
+    stories = told(tokenizer, N_STORIES, SEED)
+    return stories, losses(model, stories)
 
 
 def told(tokenizer, n, seed):
@@ -76,6 +81,8 @@ def parts_of(nats, stories):
     far = []
     for low, high in zip(BOUNDS, BOUNDS[1:], strict=False):
         here = [n - token.nats for n, token in pairs if token.kind == "recalled" and low <= token.ago < high]
+        if len(here) < 2:
+            continue
         error = torch.tensor(here).std().item() / len(here) ** 0.5
         far.append({"from": low, "tokens": len(here), "excess": round(math.fsum(here) / len(here), 5),
                     "error": round(error, 5)})  # fmt: skip
@@ -104,9 +111,3 @@ def mean_and_error(first, second, tokens):
     mean, error = paired(first, second)
     return {"nats": round(mean / tokens, 6), "error": round(error / tokens, 6)}
 
-
-def brief(figures):
-    """Return nats a token above the truth by kind, over all tokens, in a line of JSON."""
-    tokens = sum(part["tokens"] for part in figures["parts"].values())
-    above = {kind: round((part["nats"] - part["truth"]) / tokens, 5) for kind, part in figures["parts"].items()}
-    return json.dumps(above)

@@ -77,7 +77,7 @@ def _by_index(keys, values, order):
     return torch.cat([pairs, keys[rows, order]], 1), values[rows, order]
 
 
-@right("17.4")
+@right("17.5")
 def _layer_by_layer(mixers, C, N, G, T):
     total = 0
     for name in mixers:
@@ -86,20 +86,20 @@ def _layer_by_layer(mixers, C, N, G, T):
     return total
 
 
-right("17.4")(lambda mixers, C, N, G, T: (
+right("17.5")(lambda mixers, C, N, G, T: (
     len(mixers) * C + list(mixers).count("attention") * 2 * G * N * T
     + sum(name != "attention" for name in mixers) * C * (N + 1)
 ))  # fmt: skip
 
 
-@right("17.4")
+@right("17.5")
 def _from_a_table(mixers, C, N, G, T):
     each = {"attention": C + T * (N * G) * 2}
     return sum(each.get(name, C * (2 + N)) for name in mixers)
 
 
-right("17.5")(lambda n, v: int(8 * n // math.log2(v)))
-right("17.5")(lambda n, v: int(n * 8 * math.log(2) / math.log(v) + 1e-12))
+right("17.4")(lambda n, v: int(8 * n // math.log2(v)))
+right("17.4")(lambda n, v: int(n * 8 * math.log(2) / math.log(v) + 1e-12))
 
 
-right("17.5")(lambda n, v: int(math.log(2 ** (8 * n), v) + 1e-9))
+right("17.4")(lambda n, v: int(math.log(2 ** (8 * n), v) + 1e-9))
