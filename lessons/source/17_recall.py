@@ -240,7 +240,7 @@ print(f"`{SPLIT['command']}`, {RUNS['LLaMA']['stories']:,} stories, torch {SPLIT
 for name, run in RUNS.items():
     if "gap_to_llama" in run:
         gap = run["gap_to_llama"]
-        print(f"{name}: " + "; ".join(f"{part} {value['nats']:+.4f} ± {value['error']:.4f}" for part, value in gap.items()))
+        print(f"{name}:", *(f"{part} {value['nats']:+.4f} ± {value['error']:.4f};" for part, value in gap.items()))
 found = RUNS["RWKV-4"]["gap_to_llama"]["recalled"]
 words = f"{found['share']:.1%}, standard error {found['share_error']:.1%}, of LLaMA to RWKV-4; by the grammar's own labels"
 claim("zoology-recall", "holds" if found["share"] > 0.5 else "does not hold here", words)
@@ -275,7 +275,10 @@ guess = predict(
 )
 
 # %%
-far = {name: ([bin["from"] for bin in run["far"][:-1]], [bin["excess"] for bin in run["far"][:-1]]) for name, run in RUNS.items()}
+far = {}
+for name, run in RUNS.items():
+    bins = run["far"][:-1]  # the last one, 128 and more, holds few tokens
+    far[name] = ([part["from"] for part in bins], [part["excess"] for part in bins])
 plots.curves(
     far,
     xlog=True,
@@ -491,7 +494,8 @@ for mixer, sizes in found.items():
     answered = statistics.fmean(sizes[size]) * P
     could = pairs_at_most(size, V)
     words = "answers over 90 %" if good else f"answers {answered / P:.0%} at its largest"
-    print(f"{mixer:17} {words} with {size:6,} bytes, which by counting could hold {could:6,} pairs: {answered / could:.2%} used")
+    print(f"{mixer:17} {words} with {size:6,} bytes.", end=" ")
+    print(f"By counting they could hold {could:6,} pairs: {answered / could:.2%} used")
 
 # %% [markdown]
 # A hundredth and less is used. A state of 32-bit numbers has room for far more than a sum of products can write into it
@@ -583,8 +587,8 @@ for other in ("LLaMA", "RWKV-5"):
         clear = "" if verdicts[other, what] else "   too close to call"
         print(f"hybrid minus {other:7} {what:12} {mean:+.4f}, standard error {error:.4f}{clear}")
 signs = {verdicts["LLaMA", "bits a byte"], verdicts["RWKV-5", "bits a byte"]}
-answer = {(-1,): "below both", (1,): "above both", (-1, 1): "between the two"}.get(tuple(sorted(signs)), "no clear difference")
-guess.reveal(answer)
+outcomes = {(-1,): "below both", (1,): "above both", (-1, 1): "between the two"}
+guess.reveal(outcomes.get(tuple(sorted(signs)), "no clear difference"))
 
 # %% [markdown]
 # Three seeds know their own error badly, so ask for four errors, as in lesson 15. Where the table says "too close to call",
@@ -619,7 +623,8 @@ mixed = ("rwkv5", "rwkv5", "rwkv5", "attention") * (eagle.n_layers // 4)
 sizes = eagle.d_model, eagle.d_head, eagle.d_model // eagle.d_head
 for T in (1_000, 10_000, 100_000, 1_000_000):
     pure, hybrid = (numbers_kept(mixers, *sizes, T) for mixers in (("attention",) * eagle.n_layers, mixed))
-    print(f"{T:9,} tokens: attention alone {2 * pure / 2**30:8.2f} GB, three to one {2 * hybrid / 2**30:8.2f} GB, {1 - hybrid / pure:5.1%} saved")
+    size = f"attention alone {2 * pure / 2**30:7.2f} GB, three to one {2 * hybrid / 2**30:7.2f} GB"
+    print(f"{T:9,} tokens: {size}, {1 - hybrid / pure:5.1%} saved")
 
 # %% [markdown]
 # Three layers of four have no cache, so three quarters are saved, in the limit. And the quarter that is left grows with

@@ -1,4 +1,4 @@
-"""What stands on record for lesson 17 is computed as it says: runs go on, parts add up, bytes are those of the state."""
+"""What stands on record for lesson 17 is computed as it says: runs go on, parts add up, bytes are those of a state."""
 
 import json
 import math
