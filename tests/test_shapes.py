@@ -159,6 +159,15 @@ def rwkv_models():
         model(torch.randint(0, V, (B, 1)), state)
 
 
+@rwkv_driver
+def hybrids():
+    from lib.models.hybrid import MIXERS, Hybrid, HybridConfig
+
+    model = Hybrid(HybridConfig(V, MIXERS, RWKV_SIZES["C"], F, N, n_kv_heads=G, context_length=37, rank=5))
+    _, state = model(torch.randint(0, V, (B, 7)))
+    model(torch.randint(0, V, (B, 1)), state)
+
+
 @driver
 def running():
     from lib.run.evaluate import evaluate, padded

@@ -70,16 +70,16 @@ def draw_budget(runs, n_pairs, most):
         fitting = [size for size in sizes if size <= most]
         color = COLORS[mixer]
         if not fitting:
-            words = f"needs {min(sizes):,} bytes at least"
+            words = f"has {min(sizes):,} bytes at its smallest"
             ax.text(0.01, row, words, va="center", color=theme.MUTED)
             told.append(f"{mixer} {words}")
             continue
         mean = statistics.fmean(sizes[fitting[-1]])
         ax.barh(row, mean, 0.7, color=color, alpha=1.0 if mean >= RIGHT else 0.35)
         words = f"{mean:.0%}, {fitting[-1]:,} bytes"
-        inside = mean > 0.6
-        ax.annotate(words, (mean, row), (-5 if inside else 5, 0), textcoords="offset points", va="center",
-                    ha="right" if inside else "left", color="white" if inside and mean >= RIGHT else REFERENCE)  # fmt: skip
+        inside = mean >= RIGHT
+        ax.annotate(words, (0 if inside else mean, row), (6, 0), textcoords="offset points", va="center",
+                    color="white" if inside else REFERENCE)  # fmt: skip
         told.append(f"{mixer} {words}")
     ax.set_yticks(np.arange(len(rows)), list(rows))
     ax.set(xlim=(0, 1.02), ylim=(len(rows) - 0.4, -0.6), xlabel="share of right answers")

@@ -38,8 +38,8 @@ def test_accuracy_is_drawn_at_its_bytes_with_the_seeds_spread():
 
 
 @pytest.mark.parametrize(("most", "words"), [
-    (500, "RWKV-5 needs 1,000 bytes at least; attention needs 3,000"),
-    (1500, "RWKV-5 95%, 1,000 bytes; attention needs"),
+    (500, "RWKV-5 has 1,000 bytes at its smallest; attention has 3,000"),
+    (1500, "RWKV-5 95%, 1,000 bytes; attention has 3,000"),
     (9000, "RWKV-5 100%, 2,000 bytes; attention 100%, 3,000 bytes"),
 ])  # fmt: skip
 def test_each_mixer_takes_its_largest_state_that_fits(most, words):
