@@ -159,7 +159,12 @@ def rwkv_models():
         model(torch.randint(0, V, (B, 1)), state)
 
 
-@rwkv_driver
+def hybrid_driver(function):
+    """Register a function in which values are as wide as keys: D, which linear attention leaves open, is N."""
+    return driver(function, {**RWKV_SIZES, "D": N})
+
+
+@hybrid_driver
 def hybrids():
     from lib.models.hybrid import MIXERS, Hybrid, HybridConfig
 
