@@ -9,6 +9,8 @@ from lib.models.hybrid import MIXERS, Hybrid, HybridConfig
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.openelm import OpenElm, OpenElmConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
+from lib.run.optimizer import parameter_groups
+from lib.run.train import Recipe
 
 GROUPED = LlamaConfig(
     vocab_size=61, n_layers=3, d_model=40, n_heads=6, n_kv_heads=2, d_head=8, d_ff=52, context_length=37, norm_eps=1e-6
@@ -154,6 +156,19 @@ def test_configs_that_can_not_work_are_refused(change, words):
 def test_hybrids_that_can_not_work_are_refused(change, words):
     with pytest.raises(ValueError, match=words):
         replace(MIXED, **change)
+
+
+def test_in_a_hybrid_each_layer_learns_as_in_its_own_family():
+    model = Hybrid(replace(MIXED, mixers=("rwkv5", "attention", "rwkv7")))
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    groups = parameter_groups(model, Recipe(steps=1, learning_rate=1.0, weight_decay=0.5))
+    told = {names[id(w)]: (group["lr"], group["weight_decay"]) for group in groups for w in group["params"]}
+    assert told.keys() == set(names.values())
+    doubled = {"blocks.0.mix_time.decay", "blocks.2.mix_time.decay.bias"}
+    assert {name for name, (rate, _) in told.items() if rate == 2.0} == doubled
+    for name, weight in model.named_parameters():
+        assert (told[name][1] > 0) == (weight.ndim == 2 and name.endswith(".weight")), name
+    assert not model.blocks[1].mix_time.output.weight.any() and model.blocks[1].mix_time.query.weight.any()
 
 
 def test_a_hybrid_keeps_a_cache_for_attention_alone():
