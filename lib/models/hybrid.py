@@ -2,8 +2,10 @@
 
 One layer of attention among layers of recurrence looks things up word for word; the others keep a state of one size.
 All layers have RWKV-5's channel mixer, with its token shift, and LayerNorms, so that two models of one list of widths
-differ in their time mixers alone. Sources of the idea: Lieber et al. 2024, arXiv 2403.19887 (Jamba); three layers to
-one, as here: Qwen3-Next, and Kimi Linear (arXiv 2510.26692). Theirs are gated delta nets; the blocks here are RWKV's.
+differ in their time mixers alone. A layer of RWKV-7 keeps its values to itself: in RWKV-7 they move towards those of
+the first layer, which here may be of another kind.
+Sources of the idea: Lieber et al. 2024, arXiv 2403.19887 (Jamba); three layers to one, as here: Qwen3-Next, and Kimi
+Linear (arXiv 2510.26692). Theirs are gated delta nets; the blocks here are RWKV's.
 """
 
 from dataclasses import dataclass
@@ -115,13 +117,12 @@ def _block(config, i):
 
 def _time_mix(config, i):
     C, N, R, eps = config.d_model, config.d_head, config.rank, config.head_eps
-    first = config.mixers.index(config.mixers[i]) == i  # RWKV-7: whose values do the others move towards?
     make = {
         "attention": lambda: GroupedAttention(C, C // N, config.n_kv_heads, N),
         "linear": lambda: linear_mix.TimeMix(C, N, eps),
         "rwkv4": lambda: rwkv4.TimeMix(C),
         "rwkv5": lambda: rwkv5.TimeMix(C, N, eps),
         "rwkv6": lambda: rwkv6.TimeMix(C, N, (R, R), eps),
-        "rwkv7": lambda: rwkv7.TimeMix(C, N, (R,) * 4, first, eps),
+        "rwkv7": lambda: rwkv7.TimeMix(C, N, (R,) * 4, True, eps),  # each stands as a first layer does
     }
     return make[config.mixers[i]]()

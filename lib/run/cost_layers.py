@@ -196,12 +196,12 @@ def layers_of(config):
 
 def _mixed(config, i):
     C, N, mixer, like = config.d_model, config.d_head, config.mixers[i], rwkv_like(config, config.mixers[i])
-    block = _recurrence(replace(like, generation=5, ranks=()), i)
+    block = _recurrence(replace(like, generation=5, ranks=()), 0)
     if mixer == "attention":
         return Mixed(Attention(C, C // N, config.n_kv_heads, N, config.d_ff, None, False), block)
     if mixer == "linear":
         return Mixed(Linear(C, N), block)
-    return Mixed(_recurrence(like, 0 if config.mixers.index(mixer) == i else 1), block)
+    return Mixed(_recurrence(like, 0), block)  # as first layers do, none of RWKV-7's reads another one's values
 
 
 def _recurrence(config, i):

@@ -81,7 +81,7 @@ class _Table:
 
 
 class Prefixes(Reader):
-    """Follows all derivations of one text; `.lost[n]` is the probability of those that agree with n characters of it."""
+    """Follows all derivations of a text; `.lost[n]` is the probability of those that agree with n characters of it."""
 
     tables = {}  # id of a table -> (the table, a _Table); tables live as long as their grammar
 
