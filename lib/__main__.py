@@ -57,7 +57,7 @@ COMMANDS = {
     "check-bank": Command(
         "tests.exercises.bank", "hold the checks to known wrong and right answers", ("torch",), False
     ),
-    "train": Command("lib.run.commands", "train a small model: llama, rwkv", ("torch", "safetensors"), True),
+    "train": Command("lib.run.commands", "train a small model: llama, rwkv, hybrid", ("torch", "safetensors"), True),
     "sample": Command("lib.run.commands", "let a trained model tell stories", ("torch", "safetensors"), True),
     "export": Command(
         "lib.run.commands", "write a trained model so that transformers opens it", ("torch", "safetensors"), True
@@ -65,6 +65,9 @@ COMMANDS = {
     "compare": Command("lib.run.paired", "train shapes of one size, seed by seed", ("torch", "safetensors"), False),
     "bench": Command(
         "tests.benchmarks.main", "measure our speed beside transformers'", ("torch", "transformers"), False
+    ),
+    "recall": Command(
+        "lessons.tools.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False
     ),
 }
 

@@ -1,6 +1,5 @@
 """`python3 -m lib`: its commands, and .venv made, found whole, and made again after whatever went wrong."""
 
-import io
 import os
 import shutil
 import signal

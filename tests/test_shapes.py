@@ -166,6 +166,20 @@ def rwkv_models():
         model(torch.randint(0, V, (B, 1)), state)
 
 
+def hybrid_driver(function):
+    """Register a function in which values are as wide as keys: D, which linear attention leaves open, is N."""
+    return driver(function, {**RWKV_SIZES, "D": N})
+
+
+@hybrid_driver
+def hybrids():
+    from lib.models.hybrid import MIXERS, Hybrid, HybridConfig
+
+    model = Hybrid(HybridConfig(V, MIXERS, RWKV_SIZES["C"], F, N, n_kv_heads=G, context_length=37, rank=5))
+    _, state = model(torch.randint(0, V, (B, 7)))
+    model(torch.randint(0, V, (B, 1)), state)
+
+
 @driver
 def running():
     from lib.run.evaluate import evaluate, padded

@@ -73,14 +73,22 @@ class Llama(LanguageModel):
         return llama_block(config, config.n_heads, config.n_kv_heads, config.d_ff, window=config.window)
 
     def shared(self, position, T, x, layers=None):
-        """Return RoPE's table for the T positions. That of all positions is made once, at first use."""
-        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-        if self._table is None or self._table[0].device != x.device or self._table[0].dtype != wide:
-            config = self.config
-            cos, sin = rope_table(config.d_head, config.context_length, config.rope_theta, device=x.device, dtype=wide)
-            self._table = cos, sin, *fast.whole_table(cos, sin)
-        cos, sin, *whole = (table[position : position + T] for table in self._table)
-        return Shared(cos, sin, tuple(whole))
+        """Return RoPE's table for the T positions."""
+        return rope_shared(self, position, T, x)
+
+
+def rope_shared(model, position, T, x):
+    """Return RoPE's table for T positions, a `Shared`. That of all positions is made once, at first use.
+
+    model: any that has `_table`, None at first, and a config with `d_head`, `context_length` and `rope_theta`.
+    """
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    if model._table is None or model._table[0].device != x.device or model._table[0].dtype != wide:
+        config = model.config
+        cos, sin = rope_table(config.d_head, config.context_length, config.rope_theta, device=x.device, dtype=wide)
+        model._table = cos, sin, *fast.whole_table(cos, sin)
+    cos, sin, *whole = (table[position : position + T] for table in model._table)
+    return Shared(cos, sin, tuple(whole))
 
 
 def llama_block(config, n_heads, n_kv_heads, d_ff, **attention):

@@ -6,6 +6,7 @@ and compares.
 
 from typing import Any, NamedTuple
 
+from lib.models.hybrid import HybridConfig
 from lib.models.llama import LlamaConfig
 from lib.models.openelm import openelm_config
 from lib.models.rwkv import RwkvConfig, rwkv_d_ff
@@ -104,6 +105,10 @@ TINY_RWKV = {
     "tiny-rwkv-7": Preset(_tiny_rwkv(7, 448, (16, 16, 8, 32)), None, TINY),
 }
 
+# Three layers of RWKV-5 and one of attention, whose KV cache is the only one. d_ff: tiny-llama's parameters, to 1 %.
+MIXED = HybridConfig(2048, ("rwkv5", "rwkv5", "attention", "rwkv5"), 128, 408, 32, n_kv_heads=4, context_length=512)
+TINY_HYBRID = {"tiny-hybrid": Preset(MIXED, None, "this course: lesson 17")}
+
 OPENELM = "arXiv 2404.14619, section 2.1; apple/corenet, projects/openelm/pretraining_configs; the released config.json"
 
 
@@ -121,7 +126,7 @@ OPENELM_PRESETS = {
 
 def preset(name):
     """Return the `Preset` of that name; an unknown name lists those that there are."""
-    presets = PRESETS | RWKV_PRESETS | TINY_RWKV | OPENELM_PRESETS
+    presets = PRESETS | RWKV_PRESETS | TINY_RWKV | TINY_HYBRID | OPENELM_PRESETS
     if name not in presets:
         raise ValueError(f"no preset is called {name!r}: there are {', '.join(presets)}")
     return presets[name]

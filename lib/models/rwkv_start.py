@@ -29,9 +29,16 @@ RATES = {
 }
 
 
-@torch.no_grad()
 def initialise_rwkv(model):
-    """Set every parameter as RWKV-LM does before training: vectors by formula, matrices orthogonal or zero.
+    """Set every parameter as RWKV-LM does before training: vectors by formula, matrices orthogonal or zero."""
+    start_ends(model)
+    for i, block in enumerate(model.blocks):
+        start_block(block, model.config, i)
+
+
+@torch.no_grad()
+def start_ends(model):
+    """Draw embedding and head.
 
     The embedding is uniform in +-1e-4 (the norm after it makes it large again), the head orthogonal with gain
     0.5 sqrt(V / C). Differs in two things: RWKV-4's trainer draws the embedding in +- its learning rate; and a table
@@ -45,13 +52,19 @@ def initialise_rwkv(model):
     else:
         nn.init.uniform_(model.embed.weight, -1e-4, 1e-4)
         nn.init.orthogonal_(model.head.weight, gain=0.5 * max(1.0, config.vocab_size / config.d_model) ** 0.5)
-    for i, block in enumerate(model.blocks):
-        formulas = vectors(config, i)
-        for name, weight in block.named_parameters():
-            if name in formulas:
-                weight.copy_(formulas[name].view_as(weight))
-            elif name.startswith("mix_") and weight.dim() >= 2:
-                _draw(weight, name, config.generation)
+
+
+@torch.no_grad()
+def start_block(block, config, i):
+    """Set all that is in block i of an RWKV, whose config says of which generation it is."""
+    if block.mix_channels.key.weight.is_meta:
+        return
+    formulas = vectors(config, i)
+    for name, weight in block.named_parameters():
+        if name in formulas:
+            weight.copy_(formulas[name].view_as(weight))
+        elif name.startswith("mix_") and weight.dim() >= 2:
+            _draw(weight, name, config.generation)
 
 
 def _draw(weight, name, generation):
@@ -118,12 +131,13 @@ def _vectors_7(config, channel, slope, late, early):
     }
 
 
-def learning_groups(model):
+def learning_groups(model, rates=None):
     """Return [{"names", "params", "decays", "rate"}]: who shares a weight decay and a multiple of the learning rate.
 
     Only the large matrices decay: projections, embedding and head; no vector, no low-rank matrix, no (H, N) table.
+    rates: {end of a name: multiple}, those of the model's generation where it is None.
     """
-    rates, groups = RATES[model.config.generation], {}
+    rates, groups = RATES[model.config.generation] if rates is None else rates, {}
     for name, weight in model.named_parameters():
         rate = next((rate for part, rate in rates.items() if name.endswith(part)), 1.0)
         key = name.endswith(".weight") and weight.dim() == 2, rate

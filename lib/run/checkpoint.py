@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import save_file
 
+from lib.models.hybrid import Hybrid, HybridConfig
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run.processes import Alone
@@ -22,7 +23,7 @@ from lib.text.bpe import BPE
 from lib.weights.convert import filled
 from lib.weights.files import open_safetensors, read_config, write_beside, write_json
 
-FAMILIES = {"llama": (Llama, LlamaConfig), "rwkv": (Rwkv, RwkvConfig)}
+FAMILIES = {"llama": (Llama, LlamaConfig), "rwkv": (Rwkv, RwkvConfig), "hybrid": (Hybrid, HybridConfig)}
 
 
 class Keep(NamedTuple):

@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from lib.models.presets import PRESETS, TINY_RWKV
+from lib.models.presets import PRESETS, TINY_HYBRID, TINY_RWKV
 from lib.models.rwkv import Rwkv
 from lib.run.checkpoint import load_bundle
 from lib.run.command_line import amount, seed, temperature, told, whole
@@ -17,7 +17,7 @@ from lib.text import corpora
 from lib.weights.export import export_hugging_face, export_rwkv
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILIES = ("llama", "rwkv")
+FAMILIES = ("llama", "rwkv", "hybrid")
 
 
 def main(arguments):
@@ -48,7 +48,7 @@ def train_parser():
     parser.add_argument("--out", type=Path, help="the folder to save in (default: checkpoints/MODEL-CORPUS)")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped in this folder")
     parser.add_argument("--half", action="store_true", help="save in float16: half the size")
-    tiny = [name for name in PRESETS | TINY_RWKV if "tiny-" in name]
+    tiny = [name for name in PRESETS | TINY_RWKV | TINY_HYBRID if "tiny-" in name]
     parser.add_argument("--preset", choices=tiny, help="the sizes (default: the tiny ones of the family)")
     parser.add_argument("--recipe", choices=RECIPES, default="adamw", help="adamw is LLaMA's, the default")
     parser.add_argument("--learning-rate", type=amount(most=100), help="instead of the recipe's")

@@ -47,12 +47,13 @@ class Flops(NamedTuple):
 def parameters(config):
     """Return {part: count}, the parts as in PARTS. A head that shares its matrix with the embedding counts 0."""
     layers, table = layers_of(config), config.vocab_size * config.d_model
-    final = layers[0].norms // 2  # one more norm of the same kind; RWKV norms after the embedding, too
+    final = layers[0].norms // 2  # one more norm of the same kind; RWKV and hybrids norm after the embedding, too
+    twice = hasattr(config, "generation") or hasattr(config, "mixers")
     counts = (
         table,
         sum(layer.time_matrices + layer.time_vectors for layer in layers),
         sum(layer.channel_matrices + layer.channel_vectors for layer in layers),
-        sum(layer.norms for layer in layers) + final * (2 if hasattr(config, "generation") else 1),
+        sum(layer.norms for layer in layers) + final * (2 if twice else 1),
         0 if config.tied else table,
     )
     return dict(zip(PARTS, counts, strict=True))
@@ -139,7 +140,7 @@ def decode_bytes(config, context, batch=1, dtype="float16", memory_dtype="float3
     if not config.tied:  # a tied table is read whole, by the head
         matrices += (batch - config.vocab_size) * config.d_model
     read = state_bytes(config, context, batch, state_dtype, memory_dtype)
-    new = read if hasattr(config, "generation") else state_bytes(config, 1, batch, state_dtype, memory_dtype)
+    new = state_bytes(config, 1, batch, state_dtype, memory_dtype)  # a state has its full size from the first token on
     return {"weights": math.ceil(matrices * size_of(dtype)), "read": read, "written": new}
 
 

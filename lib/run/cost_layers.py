@@ -3,7 +3,10 @@
 Letters: C width, H heads, G key/value heads, N head size, F inner width, L tokens of a chunk, R rank.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
+
+from lib.models.hybrid import rwkv_like
 
 # Operations on one score between raw product and share: scale, less the maximum, exp, sum, divide, and the maximum.
 PER_SCORE = 6
@@ -126,8 +129,61 @@ class Recurrence(NamedTuple):
         return 2 * self.C, self.C * (3 if self.generation == 4 else self.N)
 
 
+class Mixed:
+    """A layer of a hybrid: any time mixer in a block of RWKV-5. Weights and work are those of its two parts."""
+
+    def __init__(self, time, block):
+        self.time_matrices, self.time_vectors, self.read, self.step = (
+            getattr(time, name) for name in ("time_matrices", "time_vectors", "read", "step")
+        )
+        self.channel_matrices, self.channel_vectors, self.norms = (
+            getattr(block, name) for name in ("channel_matrices", "channel_vectors", "norms")
+        )
+        self.time, self.last_token = time, 0 if isinstance(time, Recurrence) else block.C
+
+    def kept(self, context, rolling):
+        """Return how many numbers are kept: what the time mixer keeps, and the channel mixer's last token."""
+        small, wide = self.time.kept(context, rolling)
+        return small + self.last_token, wide
+
+
+class Linear(NamedTuple):
+    """Linear attention as a time mixer: four matrices, a state of C N numbers, a norm by heads."""
+
+    C: int
+    N: int
+
+    @property
+    def time_matrices(self):
+        """Weights of query, key, value and output."""
+        return 4 * self.C**2
+
+    @property
+    def time_vectors(self):
+        """Shares of the shift, and the norm by heads."""
+        return 5 * self.C
+
+    def step(self, context):
+        """Return the FLOPs of one token: S is read in a product, and added to."""
+        return 2 * self.C * self.N, 2 * self.C * self.N
+
+    def read(self, T, masked):
+        """Return the FLOPs of T tokens in chunks of 64: two products within a chunk, two with the state."""
+        if T == 1:
+            return self.step(0)
+        C, N, L = self.C, self.N, min(64, T)
+        tokens = -(-T // L) * L
+        return tokens * C * (4 * L + 4 * N), round(tokens * C * (1 + L / N + 2 * N / L))
+
+    def kept(self, context, rolling):
+        """Return how many numbers are kept: the last token, and S."""
+        return self.C, self.C * self.N
+
+
 def layers_of(config):
     """Return the layers of a model, from its config."""
+    if hasattr(config, "mixers"):
+        return [_mixed(config, i) for i in range(config.n_layers)]
     if hasattr(config, "generation"):
         return [_recurrence(config, i) for i in range(config.n_layers)]
     each = [value if isinstance(value, (tuple, list)) else [value] * config.n_layers
@@ -136,6 +192,16 @@ def layers_of(config):
     # Sizes by layer are OpenELM's mark, and so is the norm of queries and keys.
     qk_norm = getattr(config, "qk_norm", isinstance(config.n_heads, (tuple, list)))
     return [Attention(config.d_model, H, G, config.d_head, F, window, qk_norm) for H, G, F in zip(*each, strict=True)]
+
+
+def _mixed(config, i):
+    C, N, mixer, like = config.d_model, config.d_head, config.mixers[i], rwkv_like(config, config.mixers[i])
+    block = _recurrence(replace(like, generation=5, ranks=()), 0)
+    if mixer == "attention":
+        return Mixed(Attention(C, C // N, config.n_kv_heads, N, config.d_ff, None, False), block)
+    if mixer == "linear":
+        return Mixed(Linear(C, N), block)
+    return Mixed(_recurrence(like, 0), block)  # as first layers do, none of RWKV-7's reads another one's values
 
 
 def _recurrence(config, i):

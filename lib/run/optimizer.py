@@ -2,8 +2,9 @@
 
 import torch
 
+from lib.models.hybrid import Hybrid
 from lib.models.rwkv import Rwkv
-from lib.models.rwkv_start import learning_groups
+from lib.models.rwkv_start import RATES, learning_groups
 from lib.run.muon import Muon
 from lib.run.processes import Alone
 
@@ -15,8 +16,9 @@ def parameter_groups(model, recipe):
     shut its channel; a matrix that shrinks a little only forgets what no gradient asks for. RWKV has vectors, and small
     matrices, that stand for something at zero; some learn at a multiple of the rate (`learning_groups`).
     """
-    if isinstance(model, Rwkv):
-        groups = [(group["params"], group["decays"], group["rate"]) for group in learning_groups(model)]
+    if isinstance(model, Rwkv | Hybrid):
+        rates = RATES[5] | RATES[7] if isinstance(model, Hybrid) else None
+        groups = [(group["params"], group["decays"], group["rate"]) for group in learning_groups(model, rates)]
     else:
         groups = [([p for p in model.parameters() if (p.ndim >= 2) == matrix], matrix, 1.0) for matrix in (True, False)]
     return [

@@ -28,7 +28,7 @@ from lib.weights.files import write_json
 MEASURED, EVERY = 24, 10.0  # steps that are measured first; seconds from one line to the next
 SCORING = 30  # seconds that are left for the scores, or a quarter of all where that is less
 SLOWER = 1.05  # than measured: checkpoints, lines, and whatever else the machine does in minutes
-SPREAD = {"rwkv": 0.3}  # of the embedding at the start, see `head_from_embedding`
+SPREAD = {"rwkv": 0.3, "hybrid": 0.3}  # of the embedding at the start, see `head_from_embedding`
 
 
 class Data(NamedTuple):

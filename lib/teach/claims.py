@@ -37,6 +37,10 @@ CLAIMS = {
     "litellama-4gb": Claim("LiteLlama-460M runs in 4 GB", "LiteLlama-460M-1T, model card"),
     "eagle-10-times": Claim("inference of Eagle is 10 times cheaper than a transformer's", "RWKV blog, Eagle 7B"),
     "eagle-100-times": Claim("inference of Eagle is 100 times cheaper than a transformer's", "RWKV blog, Eagle 7B"),
+    "zoology-recall": Claim(
+        "82 % of the gap between recurrent models and attention is recall of what the text said before",
+        "arXiv 2312.04927, abstract",
+    ),
     "eagle-energy": Claim("Eagle needs the least energy a token of all 7B models", "RWKV blog, Eagle 7B"),
 }
 

@@ -5,6 +5,7 @@
 
 from pathlib import Path
 
+from lib.models.hybrid import Hybrid
 from lib.models.llama import Llama
 from lib.models.rwkv import Rwkv
 from lib.weights.convert import from_hugging_face, to_hugging_face
@@ -45,6 +46,7 @@ def export_hugging_face(folder, model, tokenizer, max_bytes=None):
     Text that the model makes ends at <|endoftext|>, and a prompt begins with it: it is both eos and bos. `max_bytes`
     cuts the weights into parts. Nothing is added to a prompt by itself.
     """
+    refuse_hybrid(model)
     if type(model) is not Llama:  # OpenELM is a kind of Llama here, but not there
         raise ValueError(f"a {type(model).__name__} has no place in LlamaForCausalLM: export a Llama, or --format rwkv")
     if tokenizer.vocab_size > model.config.vocab_size:
@@ -68,6 +70,12 @@ def export_hugging_face(folder, model, tokenizer, max_bytes=None):
     write_folder(folder, write)
 
 
+def refuse_hybrid(model):
+    """Raise ValueError for a hybrid of ours, which no published code reads."""
+    if isinstance(model, Hybrid):
+        raise ValueError("a Hybrid can't be exported: no published code has its mix of layers; `sample` reads it here")
+
+
 def tokenizer_config(context_length):
     """Return what AutoTokenizer must know beside tokenizer.json."""
     return {
@@ -85,6 +93,7 @@ def export_rwkv(folder, model, tokenizer):
     `RWKV(model="FOLDER/model", strategy="cpu fp32")` of the `rwkv` package then gives the same logits; for generation 7
     it wants RWKV_V7_ON=1 in its environment. PIPELINE(model, "FOLDER/tokenizer.json") reads the tokenizer.
     """
+    refuse_hybrid(model)
     if not isinstance(model, Rwkv):
         raise ValueError(f"a {type(model).__name__} is no RWKV: export it with --format hf")
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 import transformers
 
+from lib.models.hybrid import Hybrid
 from lib.models.llama import Llama
 from lib.models.presets import PRESETS, TINY_RWKV, preset
 from lib.models.rwkv import Rwkv
@@ -35,6 +36,12 @@ def test_the_tiny_rwkvs_are_as_large_as_the_tiny_llama(name):
     assert name == f"tiny-rwkv-{entry.config.generation}"
     same = ("vocab_size", "n_layers", "d_model", "d_head", "tied")
     assert all(getattr(entry.config, field) == getattr(llama, field) for field in same)
+
+
+def test_the_tiny_hybrid_is_as_large_as_the_tiny_llama():
+    hybrid, llama = preset("tiny-hybrid").config, preset("tiny-llama").config
+    ours, theirs = count_on_meta(lambda: Hybrid(hybrid)), count_on_meta(lambda: Llama(llama))
+    assert abs(ours / theirs - 1) < 0.01 and hybrid.mixers.count("attention") == 1
 
 
 def test_an_unknown_name_lists_those_there_are():

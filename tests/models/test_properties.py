@@ -5,14 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lib.models.hybrid import MIXERS, Hybrid, HybridConfig
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.openelm import OpenElm, OpenElmConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
+from lib.run.optimizer import parameter_groups
+from lib.run.train import Recipe
 
 GROUPED = LlamaConfig(
     vocab_size=61, n_layers=3, d_model=40, n_heads=6, n_kv_heads=2, d_head=8, d_ff=52, context_length=37, norm_eps=1e-6
 )
 UNEVEN = OpenElmConfig(61, 40, 8, n_heads=(3, 4, 6), n_kv_heads=(1, 4, 2), d_ff=(20, 60, 44), context_length=37)
+MIXED = HybridConfig(61, ("rwkv5", "attention", "rwkv7"), 48, 52, 8, n_kv_heads=3, context_length=37, rank=5)
 RANKS = {4: (), 5: (), 6: (3, 7), 7: (3, 7, 5, 9)}
 
 
@@ -27,6 +31,8 @@ CASES = {
     "llama, tied, one key head": lambda: Llama(replace(GROUPED, tied=True, n_kv_heads=1)),
     "llama, window": lambda: Llama(replace(GROUPED, window=5)),
     "openelm": lambda: OpenElm(UNEVEN),
+    "hybrid": lambda: Hybrid(MIXED),
+    "hybrid of all mixers, tied": lambda: Hybrid(replace(MIXED, mixers=MIXERS[::-1], tied=True)),
     **{f"rwkv-{generation}": lambda generation=generation: rwkv(generation) for generation in RANKS},
 }
 
@@ -134,3 +140,46 @@ def test_bad_tokens_are_refused_in_words(tokens, words):
 def test_configs_that_can_not_work_are_refused(change, words):
     with pytest.raises(ValueError, match=words):
         replace(GROUPED, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mixers": ("rwkv5", "mamba")}, "mamba.*give a list, one of attention, linear"),
+        ({"mixers": ()}, "give a list"),
+        ({"d_head": 7}, "d_model 48 is no multiple of d_head 7"),
+        ({"d_head": 3}, "d_head is 3"),
+        ({"n_kv_heads": 4}, "6 heads can't share 4"),
+        ({"rank": 0}, "rank is 0"),
+    ],
+)
+def test_hybrids_that_can_not_work_are_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        replace(MIXED, **change)
+
+
+def test_in_a_hybrid_each_layer_learns_as_in_its_own_family():
+    model = Hybrid(replace(MIXED, mixers=("rwkv5", "attention", "rwkv7")))
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    groups = parameter_groups(model, Recipe(steps=1, learning_rate=1.0, weight_decay=0.5))
+    told = {names[id(w)]: (group["lr"], group["weight_decay"]) for group in groups for w in group["params"]}
+    assert told.keys() == set(names.values())
+    doubled = {"blocks.0.mix_time.decay", "blocks.2.mix_time.decay.bias"}
+    assert {name for name, (rate, _) in told.items() if rate == 2.0} == doubled
+    for name, weight in model.named_parameters():
+        assert (told[name][1] > 0) == (weight.ndim == 2 and name.endswith(".weight")), name
+    assert not model.blocks[1].mix_time.output.weight.any() and model.blocks[1].mix_time.query.weight.any()
+
+
+def test_a_hybrid_keeps_a_cache_for_attention_alone():
+    _, state = Hybrid(MIXED)(torch.zeros(2, 11, dtype=torch.long))
+    (_, memory), cache, (_, delta) = (layer[0] for layer in state.layers)
+    assert cache.keys.shape == (2, 3, 11, 8) and memory.shape == delta.shape == (2, 6, 8, 8)
+
+
+def test_a_hybrid_of_one_kind_of_rwkv_is_that_rwkv():
+    """Same weights, same logits: what the list of mixers builds is what lib.models.rwkv builds."""
+    pure, mixed = rwkv(5), Hybrid(replace(MIXED, mixers=("rwkv5",) * 3))
+    mixed.load_state_dict(randomise(pure).state_dict())
+    tokens = torch.randint(0, 61, (2, 20), generator=torch.Generator().manual_seed(3))
+    assert torch.equal(pure(tokens)[0], mixed(tokens)[0])

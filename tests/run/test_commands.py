@@ -107,6 +107,20 @@ def test_rwkv_is_generation_7_unless_another_is_asked_for(quick, tmp_path):
     assert load_bundle(tmp_path / "checkpoints" / "rwkv-7-tales")[0].config.generation == 7
 
 
+def test_a_hybrid_trains_is_saved_tells_and_says_that_nobody_else_reads_it(quick, tmp_path, capsys):
+    assert main(["train", "hybrid", "--recipe", "muon", "--steps", "3", "--half", *SMALL]) == 0
+    folder = tmp_path / "checkpoints" / "hybrid-tales"
+    model, _ = load_bundle(folder)
+    assert type(model).__name__ == "Hybrid" and "attention" in model.config.mixers
+    assert main(["sample", str(folder), "--prompt", "One day", "--tokens", "9", "--seed", "3"]) == 0
+    assert "One day" in capsys.readouterr().out
+    for extra in ([], ["--format", "rwkv"]):
+        assert main(["export", str(folder), "--to", str(tmp_path / "x"), *extra]) == 1
+        assert "a Hybrid can't be exported" in capsys.readouterr().err and not (tmp_path / "x").exists()
+    assert main(["train", "hybrid", "--generation", "5", "--steps", "1", *SMALL]) == 1
+    assert "hybrid has no --generation 5" in capsys.readouterr().err
+
+
 def test_a_run_is_the_same_again(quick, tmp_path):
     for name in ("a", "b"):
         assert main(["train", "llama", "--steps", "3", "--out", name, *SMALL]) == 0
