@@ -47,23 +47,24 @@ def main(arguments):
             parser.error(f"{options.out} holds runs of `{kept['command']}`: choose another --out")
         record["runs"] = kept["runs"]
     begun, shared = time.monotonic(), {}
-    for base, methods in RUNS.items():
-        for seed in range(options.seeds):
-            for method in methods:
-                late = options.seconds is not None and time.monotonic() - begun > options.seconds
-                key = (base, method, seed)
-                if late or (method in ("luck", "base") and seed) or any(key_of(run) == key for run in record["runs"]):
-                    continue
-                figures = one_run(base, method, seed, options.steps, shared)
-                record["runs"].append({"base": base, "method": method, "seed": seed, **rounded(figures)})
-                write_json(options.out, record)
-                print(f"{base} {method} seed {seed}: {figures['demands']:.1%} of demands", flush=True)
+    for base, method, seed in plan(options.seeds, record["runs"]):
+        if options.seconds is not None and time.monotonic() - begun > options.seconds:
+            break
+        figures = one_run(base, method, seed, options.steps, shared)
+        record["runs"].append({"base": base, "method": method, "seed": seed, **rounded(figures)})
+        write_json(options.out, record)
+        print(f"{base} {method} seed {seed}: {figures['demands']:.1%} of demands", flush=True)
     return 0
 
 
-def key_of(run):
-    """Return what tells a run from all others."""
-    return run["base"], run["method"], run["seed"]
+def plan(seeds, done):
+    """Return (base, method, seed) of the runs that are not done yet, one seed of everything after the other.
+
+    What does not learn is asked once.
+    """
+    there = {(run["base"], run["method"], run["seed"]) for run in done}
+    every = [(base, method, seed) for seed in range(seeds) for base, methods in RUNS.items() for method in methods]
+    return [run for run in every if run not in there and not (run[2] and run[1] in ("luck", "base"))]
 
 
 def rounded(figures):
