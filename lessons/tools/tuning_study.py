@@ -16,13 +16,13 @@ from lib.run.checkpoint import load_bundle
 from lib.run.lora import adapt
 from lib.run.train_command import tell_many
 from lib.run.tune import ROOM, Answer, make_room, obedience, own_pairs, steps_for, tuning_flops
-from lib.run.tune_command import RATES, ROW, TEST_SEED, judged, tuned
+from lib.run.tune_command import RATES, ROW, TEST_SEED, N, judged, tuned
 from lib.text.corpora import DATA
 from lib.text.instructions import instruct
 from lib.weights.files import write_json
 
-BATCH, RANK, PAIRS, DPO_STEPS = 8, 8, 4, 40  # PAIRS: a step of DPO
-TRIED = 250  # instructions that DPO's pairs come from, each answered four times
+BATCH, RANK, PAIRS, DPO_STEPS = 8, 8, 4, 25  # PAIRS: a step of DPO
+TRIED = 100  # instructions that DPO's pairs come from, each answered four times
 RUNS = {
     "llama-tales": ("luck", "base", "full", "lora", "dora", "dpo sigmoid", "dpo hinge"),
     "rwkv-5-tales": ("luck", "base", "full", "lora"),
@@ -32,9 +32,7 @@ RUNS = {
 def main(arguments):
     """Fill in the runs that the record lacks, and write it after each; return the exit code."""
     parser = argparse.ArgumentParser("python3 -m lib tuning-study", description="Make the record of lesson 19.")
-    parser.add_argument(
-        "--steps", type=int, default=150, help="of full tuning; the others get its FLOPs (default: 150)"
-    )
+    parser.add_argument("--steps", type=int, default=60, help="of full tuning; the others get its FLOPs (default: 60)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seconds", type=float, help="begin no run after this time; call again to go on")
     parser.add_argument("--out", type=Path, default=DATA / "records" / "tune.json")
@@ -76,7 +74,7 @@ def one_run(base, method, seed, steps, shared):
     """Tune with one method and seed, and judge; `shared` keeps a seed's full model and its pairs for DPO."""
     model, tokenizer = load_bundle(DATA / "checkpoints" / base)
     if method == "luck":  # stories that nobody asked for: how often do they happen to do what somebody asks?
-        test = [item for new in (False, True) for item in instruct(TEST_SEED + new, 100, kept=True, new_words=new)]
+        test = [item for new in (False, True) for item in instruct(TEST_SEED + new, N // 2, kept=True, new_words=new)]
         told = tell_many(model, tokenizer, len(test), ROOM, seed)
         return obedience(test, [Answer(text, [], True) for text in told])
     if method == "base":

@@ -33,7 +33,7 @@ from lib.text.instructions import chat_ids, instruct
 METHODS = ("full", "lora", "dora", "dpo")
 RATES = {"full": 1e-3, "lora": 4e-3, "dora": 4e-3, "dpo": 1e-4}
 TEST_SEED, PLAIN_SEED, ROW = 900_000, 800_000, 180  # ROW: tokens of an instruction and its story, on average
-TEMPERATURE = 0.5
+TEMPERATURE, N, N_PLAIN = 0.5, 120, 100  # instructions that judge a model, and plain stories
 
 
 def main(arguments):
@@ -141,7 +141,7 @@ def flops_of(model, method, batch_size):
     return 2 * (one + one // 3) if method == "dpo" else one
 
 
-def judged(model, tokenizer, n=200, n_plain=200, seed=TEST_SEED):
+def judged(model, tokenizer, n=N, n_plain=N_PLAIN, seed=TEST_SEED):
     """Return how far a model obeys what it never saw, and what plain stories cost it above their own entropy.
 
     Half of the instructions are new combinations in known words, half are in new words, too.
