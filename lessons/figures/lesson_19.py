@@ -25,11 +25,16 @@ def draw_row(tokens, asked, alt=None):
     fig, ax = theme.figure(1.5)
     for i, text in enumerate(tokens):
         ax.text(i + 0.5, 1.5, text, ha="center", va="center", fontsize=8, rotation=35)
-        answer = asked[i] if i < len(asked) else None
+        if i == len(asked):
+            break
+        answer = asked[i]
         color = GRID if answer is None else LLAMA
         ax.add_patch(Rectangle((i + 0.05, 0.1), 0.9, 0.8, facecolor=color, edgecolor="white"))
         if answer is not None:
-            ax.text(i + 0.5, 0.5, answer, ha="center", va="center", fontsize=8, color="white")
+            turn = 35 if len(answer) > 8 else 0
+            ax.text(
+                i + 0.5, 0.5, answer, ha="center", va="center", fontsize=7 if turn else 8, color="white", rotation=turn
+            )
     ax.text(-0.1, 1.5, "it reads", ha="right", va="center", fontsize=9, color=REFERENCE)
     ax.text(-0.1, 0.5, "is asked for", ha="right", va="center", fontsize=9, color=REFERENCE)
     ax.set(xlim=(-1.6, len(tokens)), ylim=(0, 2.1))
@@ -46,16 +51,16 @@ def draw_row(tokens, asked, alt=None):
 @theme.styled
 def draw_obedience(values, xlabel="share of demands that are met", title="", alt=None):
     """Return a figure of shares, a row each. values: {name: (share, half of its 95 % interval or None)}."""
-    fig, ax = theme.figure(0.9 + 0.3 * len(values))
+    fig, ax = theme.figure(min(3.5, 0.8 + 0.27 * len(values)))
     for y, (name, (share, error)) in enumerate(values.items()):
         color = theme.color_of(name, 3)
         if error is not None:
             ax.plot([max(0, share - error), min(1, share + error)], [y, y], color=color, linewidth=5, alpha=0.35)
         ax.plot(share, y, "o", color=color, markersize=7)
         words = f"{share:.0%}" + ("" if error is None else f" ± {error:.0%}")
-        ax.annotate(words, (share, y), (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=MUTED)
+        ax.text(1.05, y, words, va="center", fontsize=9, color=MUTED)
     ax.set_yticks(range(len(values)), list(values))
-    ax.set(xlim=(0, 1.02), ylim=(len(values) - 0.5, -0.9), xlabel=xlabel)
+    ax.set(xlim=(0, 1.02), ylim=(len(values) - 0.4, -0.6), xlabel=xlabel)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)

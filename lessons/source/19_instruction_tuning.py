@@ -456,6 +456,8 @@ def told(first, second, key="demands"):
 
 against = {name: told("LLaMA, full", f"LLaMA, {name}") for name in METHODS}
 between = told("LLaMA, lora", "LLaMA, dora")
+print("And what was forgotten, in excess on plain stories:")
+told("LLaMA, full", "LLaMA, lora", "plain_excess")
 winner = "too close to call"
 if all(sure and mean < 0 for sure, mean in against.values()):
     winner = "full tuning"
@@ -465,7 +467,8 @@ guess.reveal(winner)
 PARTS = ("hero", "place", "thing", "kind")
 parts = {name: [sum(r["parts"][name][i] for r in RUNS["LLaMA, full"]) for i in (0, 1)] for name in PARTS}
 least = min(parts, key=lambda name: parts[name][0] / parts[name][1])
-guess_part.reveal({"kind": "kind of story"}.get(least, least), f"{ {n: f'{a / b:.0%}' for n, (a, b) in parts.items()} }")
+shares = ", ".join(f"{name} {a / b:.0%}" for name, (a, b) in parts.items())
+guess_part.reveal({"kind": "kind of story"}.get(least, least), f"Full tuning, in this record: {shares}.")
 
 # %%
 figures.obedience({name: interval([run["demands"] for run in runs]) for name, runs in RUNS.items()})
@@ -484,12 +487,13 @@ plots.curves(
 )  # fmt: skip
 
 # %% [markdown]
-# Look at the first figure's two groups: luck and base on the left, all that was tuned on the right. Then look how wide the
-# bars are beside what lies between the methods.
+# Look at the first figure's two groups: luck and base on the left, all that was tuned on the right. A bar is there where a
+# method has several seeds; between two methods nothing is proved by less than that.
 #
-# A hero, a place and a thing are words that the model copies. It had learned to look back for a word long before, and has
-# only to learn where the wish stands. A kind of story can't be copied: twelve wishes must be tied to twelve plots, and the
-# sentence that begins the plot shares no word with the wish. That takes more answers than a minute has.
+# The runs are short: full tuning has 60 steps, 480 answers. A hero, a place and a thing are words that the model copies. It
+# had learned to look back for a word long before, and has only to learn where the wish stands. A kind of story can't be
+# copied: twelve wishes must be tied to twelve plots, and the sentence that begins a plot shares few words with the wish. By
+# luck one of twelve fits, 8 %. Does full tuning's number for it lie above that?
 #
 # **For which kind of demand does each way of tuning help least?**
 
