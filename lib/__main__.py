@@ -62,6 +62,9 @@ COMMANDS = {
     "export": Command(
         "lib.run.commands", "write a trained model so that transformers opens it", ("torch", "safetensors"), True
     ),
+    "tune": Command("lib.run.tune_command", "teach a trained model to obey", ("torch", "safetensors"), True),
+    "chat": Command("lib.run.tune_command", "tell a tuned model what to write", ("torch", "safetensors"), True),
+    "tuning-study": Command("lessons.tools.tuning_study", "make the record of lesson 19", ("torch",), False),
     "compare": Command("lib.run.paired", "train shapes of one size, seed by seed", ("torch", "safetensors"), False),
     "bench": Command(
         "tests.benchmarks.main", "measure our speed beside transformers'", ("torch", "transformers"), False

@@ -5,6 +5,7 @@ for anything else write a function of your own. All numbers are random, in float
 """
 
 import inspect
+from copy import deepcopy
 
 import torch
 
@@ -248,6 +249,15 @@ def learning_groups(theirs, ours):
         assert sides[0] == sides[1], f"RWKV-{generation}: a parameter decays, or learns, otherwise"
 
 
+def low_rank_update(theirs, ours):
+    torch.manual_seed(1)
+    for linear, *more in ((torch.nn.Linear(5, 7), 3, 6.0), (torch.nn.Linear(5, 4, bias=False), 2)):
+        sides = [side(deepcopy(linear), *more).double() for side in (theirs, ours)]
+        assert all(not side.up.any() for side in sides), "up starts at zero"
+        same_random_weights(*sides)
+        agree(*sides, (randn(2, 3, 5),), [[w for w in side.parameters() if w.requires_grad] for side in sides])
+
+
 CASES = {
     "lib.models.rwkv_start.learning_groups": learning_groups,
     "lib.text.bpe.BPE": bpe,
@@ -323,6 +333,7 @@ CASES = {
         lambda: (0, Recipe(steps=4, warmup=0)),
         lambda: (4, Recipe(steps=5, warmup=5)),
     ),
+    "lib.run.lora.LowRankUpdate": low_rank_update,
     "lib.run.measure.fit_power": function(
         lambda: ([1.0, 2.0, 5.0, 9.0], [3.0, 7.0, 8.0, 40.0]), lambda: ([10.0, 3.0, 700.0], [0.2, 0.3, 0.1])
     ),

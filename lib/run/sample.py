@@ -141,18 +141,19 @@ def tell_stream(model, tokenizer, prompt="", n_tokens=None, **options):
     """Yield the prompt, then what the model goes on with, in pieces of whole characters; it ends at <|endoftext|>.
 
     A character may take several tokens: its bytes wait until it is whole. Without n_tokens the context is filled.
-    Options are those of `sample`.
+    A prompt of ids, a list, is read as it is and not yielded. Options are those of `sample`.
 
     End a prompt without a blank: a blank belongs to the token of the word after it, so a blank alone at the end is a
     token that the model has hardly ever seen there, and it goes on badly.
     """
-    ids = [tokenizer.eot, *tokenizer.encode(prompt)]
+    ids = prompt if isinstance(prompt, list) else [tokenizer.eot, *tokenizer.encode(prompt)]
     if n_tokens is None:
         n_tokens = max(1, (model.config.context_length or 1024) + 1 - len(ids))
     characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
     tokens = sample(model, torch.tensor([ids]), n_tokens, stop=tokenizer.eot, **options)
     first = list(itertools.islice(tokens, 1))  # before anything is told: what can't be continued is refused here
-    yield prompt if isinstance(prompt, str) else prompt.decode("utf-8", errors="replace")
+    if not isinstance(prompt, list):
+        yield prompt if isinstance(prompt, str) else prompt.decode("utf-8", errors="replace")
     for token in itertools.chain(first, tokens):
         if token.item() == tokenizer.eot:
             break

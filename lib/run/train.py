@@ -98,7 +98,17 @@ def gradients(loss_of, batches, step, recipe, optimizer, context):
 
 
 def train(
-    model, batches, recipe, *, device=None, dtype="auto", checkpoint=None, progress=False, compile=False, team=None
+    model,
+    batches,
+    recipe,
+    *,
+    device=None,
+    dtype="auto",
+    checkpoint=None,
+    progress=False,
+    compile=False,
+    team=None,
+    loss=NextToken,
 ):
     """Train the model in place; yield a `Record` after each step.
 
@@ -106,12 +116,13 @@ def train(
     kept there goes on, with the same losses as if it had never stopped. After an interrupt the model holds the last
     finished step, the checkpoint is written, and `Stopped` says at which step. `compile` has
     torch.compile rewrite the loss and its gradient; `team`: the processes that share the batches (lib.run.processes).
+    `loss(model)` is a module (x, y) -> a scalar; y is the next token, where no other loss is given.
     """
     device, team = pick_device(device), team or Alone()
     dtype = pick_dtype(device, dtype)
     if device.type == "cpu":
         keep_memory()
-    loss_of = compiled(team.spread(NextToken(model.to(device).train())), device, compile)
+    loss_of = compiled(team.spread(loss(model.to(device).train())), device, compile)
     optimizer = Optimizer(model, recipe, dtype, team)
     keeper = Keeper(checkpoint, model, optimizer, recipe, batches, team)
     batches = team.share(batches)

@@ -8,6 +8,7 @@ from pathlib import Path
 from lib.models.hybrid import Hybrid
 from lib.models.llama import Llama
 from lib.models.rwkv import Rwkv
+from lib.text.instructions import ASSISTANT, TEMPLATE, USER
 from lib.weights.convert import from_hugging_face, to_hugging_face
 from lib.weights.files import (
     BIN_INDEX,
@@ -62,7 +63,7 @@ def export_hugging_face(folder, model, tokenizer, max_bytes=None):
     def write(beside):
         save_safetensors(beside, tensors, max_bytes)
         tokenizer.save(beside / "tokenizer.json")
-        write_json(beside / "tokenizer_config.json", tokenizer_config(model.config.context_length))
+        write_json(beside / "tokenizer_config.json", tokenizer_config(model.config.context_length, tokenizer.special))
         write_json(beside / "config.json", {**config, **ends, "dtype": dtype})
         write_json(beside / "generation_config.json", ends)
         _sign(beside, "hf")
@@ -76,14 +77,17 @@ def refuse_hybrid(model):
         raise ValueError("a Hybrid can't be exported: no published code has its mix of layers; `sample` reads it here")
 
 
-def tokenizer_config(context_length):
-    """Return what AutoTokenizer must know beside tokenizer.json."""
+def tokenizer_config(context_length, special=(END_OF_TEXT,)):
+    """Return what AutoTokenizer must know beside tokenizer.json; where there are marks of a conversation, its form."""
+    marks = [token for token in special if token != END_OF_TEXT]
+    chat = {"extra_special_tokens": marks, "chat_template": TEMPLATE} if {USER, ASSISTANT} <= set(marks) else {}
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": END_OF_TEXT,
         "eos_token": END_OF_TEXT,
         "model_max_length": context_length,
         "clean_up_tokenization_spaces": False,
+        **chat,
     }
 
 
