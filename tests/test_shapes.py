@@ -114,7 +114,7 @@ def loss():
 
 @driver
 def muon():
-    from lib.run.muon import orthogonalise
+    from lib.run.optimizer import orthogonalise
 
     orthogonalise(torch.randn(5, 11, 13))
 

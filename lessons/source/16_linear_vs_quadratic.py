@@ -27,7 +27,7 @@ from lib.layers.fast import attend_fused
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.presets import preset
 from lib.models.rwkv import Rwkv, RwkvConfig
-from lib.run import cost, energy
+from lib.run import cost
 from lib.run.measure import best_seconds, peak_bytes
 from lessons.figures import lesson_16 as figures
 from lib.show import plots, widgets
@@ -666,15 +666,15 @@ for name, config in MODELS.items():
 # %% [markdown]
 # ## Energy
 #
-# The same page calls Eagle "the world's greenest 7B model (per token)". `lib.run.energy` has joules for a FLOP and for a byte,
+# The same page calls Eagle "the world's greenest 7B model (per token)". `lib.run.cost` has joules for a FLOP and for a byte,
 # each with a lower and an upper bound. They are estimates, five to seven times apart in the sum. What do they decide?
 
 # %%
-for each in (energy.PER_FLOP, energy.PER_BYTE):
+for each in (cost.PER_FLOP, cost.PER_BYTE):
     print(f"{each.low * 1e12:.2f} to {each.high * 1e12:.2f} pJ. {each.source}.\n")
 print("joules a token     1 text, 2,048 tokens   1 text, 32,768      64 texts, 2,048     64 texts, 32,768")
 for name, config in MODELS.items():
-    cells = [energy.token_energy(config, n, batch) for batch in (1, 64) for n in (2048, 32768)]
+    cells = [cost.token_energy(config, n, batch) for batch in (1, 64) for n in (2048, 32768)]
     print(f"{name:12}", *(f"{low:12.3f} to {high:5.2f}" for low, high in cells))
 
 # %% [markdown]
@@ -693,13 +693,13 @@ def saves(name, batch, bound):
     """The first length at which Eagle takes a tenth less energy than another model, at one of the bounds."""
 
     def spent(config, n):
-        return energy.token_energy(config, n, batch)[bound]
+        return cost.token_energy(config, n, batch)[bound]
 
     n = first_length(lambda n: spent(MODELS[name], n) / spent(eagle, n), 1 / 0.9)
     return "never" if n is None else f"{n:,} tokens"
 
 
-ratios = {n: energy.token_energy(seven, 2048, n)[0] / energy.token_energy(eagle, 2048, n)[0] for n in (1, 64)}
+ratios = {n: cost.token_energy(seven, 2048, n)[0] / cost.token_energy(eagle, 2048, n)[0] for n in (1, 64)}
 words = "LLaMA-7B's joules a token over Eagle's, 2,048 tokens: {:.2f} for one text, {:.2f} for 64".format(*ratios.values())
 claim("eagle-energy", "holds for many texts at once" if ratios[1] < 1.1 < ratios[64] else "does not hold here", words)
 for batch in (1, 64):

@@ -1,4 +1,4 @@
-"""What a model costs, from its config alone: parameters, FLOPs, and bytes. No model is built.
+"""What a model costs, from its config alone: parameters, FLOPs, bytes, and an estimate of joules. No model is built.
 
 A FLOP is one multiplication or one addition. They are counted in three heaps, since they grow differently:
 
@@ -156,3 +156,44 @@ def training_bytes(config, bytes_per_parameter=16):
     16-bit weight and gradient, and float32 weight and means (Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1).
     """
     return n_parameters(config) * bytes_per_parameter
+
+
+# Of energy nothing is measured here. The bounds are far apart, since a datasheet and a circuit diagram are no watt-
+# meter; what they can decide is whether one model needs more than another, and which part of the work takes energy.
+class Joules(NamedTuple):
+    """Joules for one of something, at least and at most, and where the two numbers are from."""
+
+    low: float
+    high: float
+    source: str
+
+
+# 16-bit arithmetic in data-centre GPUs of the years 2020 to 2023.
+PER_FLOP = Joules(
+    0.71e-12,
+    2.6e-12,
+    "low: an H100 SXM at its peak, 700 W for 989e12 FLOP/s (NVIDIA's datasheet); 1.5 pJ a multiply-add in 45 nm says"
+    " the same (Horowitz 2014, ISSCC). High: an A100, 400 W, at half of its 312e12 FLOP/s",
+)
+PER_BYTE = Joules(
+    31e-12,
+    209e-12,
+    "low: the access to HBM2 alone, 3.92 pJ a bit (O'Connor et al. 2017, MICRO). High: an H100 SXM that draws all of"
+    " its 700 W while it only reads, 3.35e12 bytes a second (NVIDIA's datasheet)",
+)
+
+
+def energy(flops, n_bytes):
+    """Return the joules (at least, at most) for so many FLOPs and so many bytes moved.
+
+    Both upper bounds charge the whole card, so their sum counts it twice: it is a bound and no guess.
+    """
+    return tuple(
+        flops * per_flop + n_bytes * per_byte for per_flop, per_byte in zip(PER_FLOP[:2], PER_BYTE[:2], strict=True)
+    )
+
+
+def token_energy(config, context, batch=1, dtype="float16", memory_dtype="float32"):
+    """Return the joules (at least, at most) of one token written after `context` others, `batch` texts at a time."""
+    moved = bytes_per_token(config, context, batch, dtype, memory_dtype)
+    return energy(decode_flops(config, context).total, moved)

@@ -5,7 +5,10 @@ for record in train(model, batches, Recipe(steps=500)):
 """
 
 import math
+import signal
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +19,6 @@ from lib.run.device import autocast, compiled, keep_memory, pick_device, pick_dt
 from lib.run.loss import next_token_loss
 from lib.run.optimizer import Optimizer
 from lib.run.processes import Alone
-from lib.run.watch import Bar, uninterrupted
 
 
 @dataclass(frozen=True)
@@ -180,3 +182,41 @@ def refuse_nan(loss, norm, record, recipe, scaled):
         f"holds step {record.step}, loss {record.loss:.4g}. Look at what it read; then build it anew and take half the "
         f"learning rate ({recipe.learning_rate / 2:g}), or a warm-up of more than {recipe.warmup} steps"
     )
+
+
+class Bar:
+    """A progress bar of tqdm's, in a notebook or a terminal; not shown, it does nothing."""
+
+    def __init__(self, steps, done, shown):
+        self.bar = None
+        if shown:
+            from tqdm.auto import tqdm  # here, since it is slow to import and most callers want none
+
+            self.bar = tqdm(total=steps, initial=done, unit="step")
+
+    def tick(self, text):
+        """One more step is done; `text` stands behind the bar."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(text, refresh=False)
+            self.bar.update()
+
+    def close(self):
+        """Leave the bar as it stands."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+@contextmanager
+def uninterrupted():
+    """Let Ctrl-C (a notebook's stop button is one too) wait until the block is done: half an update is no model."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is ever interrupted
+        return
+    waiting = []
+    usual = signal.signal(signal.SIGINT, lambda *call: waiting.append(call))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual or signal.SIG_DFL)
+    if waiting and callable(usual):
+        usual(*waiting[0])

@@ -16,7 +16,7 @@ from lib.models.openelm import OpenElm, OpenElmConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.models.skeleton import count_on_meta, n_params
 from lib.run import cost, cost_layers
-from lib.run.energy import PER_BYTE, PER_FLOP, energy, token_energy
+from lib.run.cost import PER_BYTE, PER_FLOP, energy, token_energy
 
 ALL = presets.PRESETS | presets.RWKV_PRESETS | presets.TINY_HYBRID | presets.OPENELM_PRESETS
 LLAMA = LlamaConfig(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib.run.muon import Muon, orthogonalise
+from lib.run.optimizer import Muon, orthogonalise
 
 SHAPES = [(16, 16), (16, 40), (40, 16), (16, 16), (40, 16)]
 

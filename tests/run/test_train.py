@@ -9,10 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from lib.run.loss import next_token_loss
-from lib.run.muon import Muon
-from lib.run.optimizer import Optimizer, build_optimizers
-from lib.run.train import Recipe, fit, schedule, train
-from lib.run.watch import uninterrupted
+from lib.run.optimizer import Muon, Optimizer, build_optimizers
+from lib.run.train import Recipe, fit, schedule, train, uninterrupted
 from tests.run.tiny import counting, tiny_llama, tiny_rwkv, weights
 
 

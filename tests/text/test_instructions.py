@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-import jinja2
+import jinja2.sandbox
 import pytest
 
 from lib.text import instructions, tales
@@ -107,7 +107,7 @@ def test_a_tokenizer_without_marks_is_refused():
 
 def test_the_template_writes_what_chat_ids_writes():
     marked = with_marks(load_tokenizer("tales"))
-    template = jinja2.Environment().from_string(instructions.TEMPLATE)
+    template = jinja2.sandbox.ImmutableSandboxedEnvironment().from_string(instructions.TEMPLATE)
     turns = ["One, please.", "There was one.", "Another."]
     for n in (1, 2, 3):
         messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(turns[:n])]
