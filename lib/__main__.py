@@ -38,7 +38,10 @@ COMMANDS = {
         "lessons.tools.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False
     ),
     "book": Command("lessons.tools.book", "make a site to read of the solved lessons", ("myst_nb", "nbformat"), False),
-    "claims": Command("lessons.tools.claims", "write the README's table of claims", ("jupytext", "nbformat"), False),
+    "picture": Command("lessons.tools.picture", "make the moving picture of the first page", ("torch", "PIL"), False),
+    "claims": Command(
+        "lessons.tools.claims", "write the table of the sources' claims", ("jupytext", "nbformat"), False
+    ),
     "publish": Command(
         "lessons.tools.publish",
         "write where the course is published, for Colab",
@@ -69,9 +72,7 @@ COMMANDS = {
     "bench": Command(
         "tests.benchmarks.main", "measure our speed beside transformers'", ("torch", "transformers"), False
     ),
-    "recall": Command(
-        "lessons.tools.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False
-    ),
+    "recall": Command("lessons.tools.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False),
 }
 
 

@@ -21,9 +21,17 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parents[2]
 MATHJAX = "tex-svg.js"  # draws formulas as SVG, so that it needs no fonts beside it
-PAGES = ["lessons/GLOSSARY.md", "lessons/TROUBLESHOOTING.md", "lessons/INSTRUCTORS.md", "data/SOURCES.md"]
-FILES = ["LICENSE", "lessons/floor.png"]
-HOUSE = ("lib", "lessons/exercises", "lessons/figures", "lessons/tools", "tests")  # the folders that the map shows
+PAGES = [f"lessons/{name}.md" for name in ("GLOSSARY", "CLAIMS", "MEASURED", "TROUBLESHOOTING", "INSTRUCTORS")]
+PAGES += ["data/SOURCES.md"]
+FILES = ["LICENSE", "lessons/front.gif"]
+HOUSE = (
+    "lib",
+    "lessons/checker",
+    "lessons/exercises",
+    "lessons/figures",
+    "lessons/tools",
+    "tests",
+)  # the folders that the map shows
 SETTINGS = {
     "project": "LLaMA and RWKV from scratch",
     "language": "en",
@@ -157,7 +165,11 @@ def alt_texts(notebooks):
 
 def index(root, names):
     """Return the first page: the README, and the order of all pages."""
-    readme = (root / "README.md").read_text(encoding="utf-8")
+    readme = (
+        (root / "README.md")
+        .read_text(encoding="utf-8")
+        .replace("[CONTRIBUTING](.github/CONTRIBUTING.md)", "CONTRIBUTING")
+    )
     parts = [("Lessons", [f"lessons/{name}" for name in names]), ("Beside the lessons", [*PAGES, "house.md"])]
     trees = []
     for caption, pages in parts:

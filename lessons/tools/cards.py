@@ -21,6 +21,10 @@ CARD = re.compile(
     re.S,
 )
 BEGIN, END = "<!-- exercises: made by python3 -m lib exercises --write -->", "<!-- end of the exercises -->"
+LESSONS = "<!-- lessons: made by python3 -m lib exercises --write -->", "<!-- end of the lessons -->"
+# The parts of the course, and the first lesson of each.
+PARTS = {"00": "Begin", "02": "Build a LLaMA", "11": "Build an RWKV", "16": "Measure, teach, carry on"}
+MINUTES = re.compile(r"\*\*Time:\*\* (\d+) minutes")
 
 
 class Card(NamedTuple):
@@ -85,28 +89,52 @@ def _lesson(source, mine):
     return "\n".join([head, "", *lines])
 
 
-def filled(text, root=ROOT):
-    """Return the instructors' page with the table between its marks. Raises ValueError where the marks are missing."""
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"the page needs the lines {BEGIN} and {END}: the table stands between them")
-    head, rest = text.split(BEGIN, 1)
-    return f"{head}{BEGIN}\n\n{table(root)}\n\n{END}{rest.split(END, 1)[1]}"
+def lessons(root=ROOT):
+    """Return the table of the lessons in markdown: its name, its claim, and the minutes that its first cell says."""
+    lines = ["| lesson | what it shows | minutes |", "|---|---|---|"]
+    for source in sources(root):
+        number, name = source.stem.split("_", 1)
+        if number in PARTS:
+            lines.append(f"| **{PARTS[number]}** | | |")
+        minutes = MINUTES.search(source.read_text(encoding="utf-8"))
+        if minutes is None:
+            raise ValueError(f"{source.name} says no time: write **Time:** N minutes into its first cell")
+        link = f"[{number} {name.replace('_', ' ')}](lessons/{source.stem}.ipynb)"
+        lines.append(f"| {link} | {title(source)} | {minutes[1]} |")
+    return "\n".join(lines)
+
+
+def filled(text, root=ROOT, marks=(BEGIN, END), made=table):
+    """Return a page with what is made between its marks. Raises ValueError where the marks are missing."""
+    begin, end = marks
+    if begin not in text or end not in text:
+        raise ValueError(f"the page needs the lines {begin} and {end}: the table stands between them")
+    head, rest = text.split(begin, 1)
+    return f"{head}{begin}\n\n{made(root)}\n\n{end}{rest.split(end, 1)[1]}"
 
 
 def main(argv=None, root=ROOT):
-    """Print the table, or write it into lessons/INSTRUCTORS.md. Returns 0, or 1 where that page has no place."""
+    """Print the table, or write it, and the lessons, into their pages. Returns 0, or 1 where a page has no place."""
     parser = argparse.ArgumentParser(
         prog="python3 -m lib exercises", description="Print the table of all exercises, made from their cards."
     )
-    parser.add_argument("--write", action="store_true", help="put it into lessons/INSTRUCTORS.md")
+    parser.add_argument("--write", action="store_true", help="put it into INSTRUCTORS.md, the lessons into README.md")
     if not parser.parse_args(argv).write:
         print(table(root))
         return 0
-    page = root / "lessons" / "INSTRUCTORS.md"
-    try:
-        write_text(page, filled(page.read_text(encoding="utf-8"), root))
-    except (OSError, ValueError) as error:
-        print(f"{page.name} is left as it was: {error}", file=sys.stderr)
-        return 1
-    print(f"The table stands in {page.name}.")
+    for page, *how in pages(root):
+        try:
+            write_text(page, filled(page.read_text(encoding="utf-8"), root, *how))
+        except (OSError, ValueError) as error:
+            print(f"{page.name} is left as it was: {error}", file=sys.stderr)
+            return 1
+        print(f"The table stands in {page.name}.")
     return 0
+
+
+def pages(root=ROOT):
+    """Return each page with its marks, and what is made between them."""
+    return [
+        (root / "lessons" / "INSTRUCTORS.md", (BEGIN, END), table),
+        (root / "README.md", LESSONS, lessons),
+    ]

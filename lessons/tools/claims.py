@@ -1,4 +1,4 @@
-"""`python3 -m lib claims`: put what the lessons found of the sources' claims into the README.
+"""`python3 -m lib claims`: put what the lessons found of the sources' claims into lessons/CLAIMS.md.
 
 A lesson calls `claim(key, verdict, number)` in the cell that has just computed the number. The table is read from the
 outputs of the solved notebooks, so nothing in it is typed.
@@ -33,22 +33,23 @@ def table(root=ROOT):
     rows = ["| claimed | by | here | the number | lesson |", "|---|---|---|---|---|"]
     for key, (file, verdict, number) in sorted(found(root).items(), key=lambda item: list(CLAIMS).index(item[0])):
         text, source = CLAIMS[key]
-        rows.append(f"| {text} | {source} | **{verdict}** | {number} | [{file[:2]}](lessons/{file}) |")
+        rows.append(f"| {text} | {source} | **{verdict}** | {number} | [{file[:2]}]({file}) |")
     return "\n".join(rows)
 
 
-def with_table(readme, root=ROOT):
-    """Return the README's text with the table between its two marks."""
-    head, rest = readme.split(BEGIN, 1)
+def with_table(page, root=ROOT):
+    """Return the page's text with the table between its two marks."""
+    head, rest = page.split(BEGIN, 1)
     return f"{head}{BEGIN}\n\n{table(root)}\n\n{END}{rest.split(END, 1)[1]}"
 
 
 def main(argv=None, root=ROOT):
-    """Write the table into the README; return 0."""
-    description = "Read what the solved lessons printed of the sources' claims; write the table in README.md anew."
+    """Write the table into lessons/CLAIMS.md; return 0."""
+    description = "Read what the solved lessons printed of the sources' claims; write lessons/CLAIMS.md anew."
     argparse.ArgumentParser(prog="python3 -m lib claims", description=description).parse_args(argv)
-    readme = Path(root) / "README.md"
-    text = with_table(readme.read_text(encoding="utf-8"), root)
-    write_text(readme, text)
-    print(f"{sum(claimed.text in text for claimed in CLAIMS.values())} of {len(CLAIMS)} claims stand in README.md")
+    page = Path(root) / "lessons" / "CLAIMS.md"
+    text = with_table(page.read_text(encoding="utf-8"), root)
+    write_text(page, text)
+    n = sum(claimed.text in text for claimed in CLAIMS.values())
+    print(f"{n} of {len(CLAIMS)} claims stand in lessons/CLAIMS.md")
     return 0

@@ -1,9 +1,5 @@
 """Pictures of training: a loss on its way to the floor."""
 
-import json
-import math
-from pathlib import Path
-
 import numpy as np
 
 from lib.show import theme
@@ -55,17 +51,3 @@ def draw_descent(curve, floor, start=None, notes=None, ylabel="loss, nats a toke
         f"falls again to {losses[-1]:.2f}, near the dashed floor at {floor:.2f}."
     )
     return fig
-
-
-def save_descent(folder, path, floor):
-    """Draw the run that a bundle's record.json tells of, in bits a byte, as a PNG at `path`; for the README.
-
-    record.json needs `curve`, [[step, nats a token]], and `bytes_per_token` of the training text; floor in bits a byte.
-    Raises ValueError where it has none.
-    """
-    record = json.loads((Path(folder) / "record.json").read_text(encoding="utf-8"))
-    missing = {"curve", "bytes_per_token"} - record.keys()
-    if missing:
-        raise ValueError(f"{Path(folder).name} has a record without {', '.join(sorted(missing))}: train it anew")
-    curve = [(step, nats / math.log(2) / record["bytes_per_token"]) for step, nats in record["curve"]]
-    Path(path).write_bytes(theme.png(draw_descent(curve, floor, ylabel="loss, bits a byte")))

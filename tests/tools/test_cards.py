@@ -40,9 +40,18 @@ def test_there_are_sixty_exercises_of_all_kinds():
     assert {card.kind for card in CARDS.values()} == set(cards.KINDS)
 
 
-def test_the_page_for_instructors_is_current():
-    text = PAGE.read_text(encoding="utf-8")
-    assert cards.filled(text) == text, "run python3 -m lib exercises --write"
+@pytest.mark.parametrize("page", cards.pages(), ids=lambda page: page[0].name)
+def test_what_is_made_of_the_cards_is_current(page):
+    file, *how = page
+    text = file.read_text(encoding="utf-8")
+    assert cards.filled(text, ROOT, *how) == text, "run python3 -m lib exercises --write"
+
+
+def test_a_lesson_takes_the_time_of_its_exercises_and_of_its_reading():
+    for source, mine in cards.all_cards().items():
+        minutes = int(cards.MINUTES.search(source.read_text(encoding="utf-8"))[1])
+        reading = minutes - sum(card.minutes for card in mine)
+        assert 15 <= reading <= 60, f"{source.name}: {minutes} minutes, of which {reading} for reading"
 
 
 def test_every_exercise_that_a_plan_names_is_there():
@@ -55,6 +64,7 @@ def test_a_page_without_marks_is_left_as_it_was(tmp_path, capsys):
     (tmp_path / "lessons").mkdir()
     page = tmp_path / "lessons" / "INSTRUCTORS.md"
     page.write_text("no marks", encoding="utf-8")
+    (tmp_path / "README.md").write_text("\n".join(cards.LESSONS), encoding="utf-8")
     assert cards.main(["--write"], tmp_path) == 1 and page.read_text(encoding="utf-8") == "no marks"
     page.write_text(f"a\n{cards.BEGIN}\nold\n{cards.END}\nb", encoding="utf-8")
     assert cards.main(["--write"], tmp_path) == 0

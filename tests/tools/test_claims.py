@@ -1,4 +1,4 @@
-"""The README's table of claims says what the lessons printed, and every claim is looked at in one lesson."""
+"""The table of claims says what the lessons printed, and every claim is looked at in one lesson."""
 
 from collections import Counter
 
@@ -9,9 +9,9 @@ from lessons.tools import claims
 from lib.teach.claims import CLAIMS, claim
 
 
-def test_the_readme_has_what_the_lessons_found():
-    readme = (claims.ROOT / "README.md").read_text(encoding="utf-8")
-    assert claims.with_table(readme) == readme, "run python3 -m lib claims"
+def test_the_page_has_what_the_lessons_found():
+    page = (claims.ROOT / "lessons" / "CLAIMS.md").read_text(encoding="utf-8")
+    assert claims.with_table(page) == page, "run python3 -m lib claims"
 
 
 def test_every_claim_is_looked_at_once():
@@ -29,7 +29,7 @@ def test_a_claim_comes_back_from_a_notebook(tmp_path, capsys):
     cell = nbformat.v4.new_code_cell("", outputs=[nbformat.v4.new_output("stream", text=f"before\n{said}after\n")])
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "99_x.ipynb")
     assert claims.found(tmp_path) == {"eagle-size": ("99_x.ipynb", "holds", "7 | 8")}
-    assert "| **holds** | 7 | 8 | [99](lessons/99_x.ipynb) |" in claims.table(tmp_path)
+    assert "| **holds** | 7 | 8 | [99](99_x.ipynb) |" in claims.table(tmp_path)
 
 
 @pytest.mark.parametrize(("key", "verdict"), [("eagle", "holds"), ("eagle-size", "is true")])
