@@ -25,11 +25,8 @@ LEVELS = ("lessons", "tools")
 # The parts of requirements.txt, by their headings, that hold what the lessons need.
 LESSONS = ("# the models and their outside truth", "# the lessons")
 
-# What a first lesson imports, and JupyterLab: each module's byte code is written once.
-IMPORTED = """\
-import sys
-sys.dont_write_bytecode = False
-import torch, transformers, matplotlib.pyplot, ipywidgets, ipykernel.kernelapp, jupyterlab.labapp"""
+# Writes the byte code of what every lesson imports, and what takes longest: 2 s in each kernel that has to do without.
+IMPORTED = "import sys; sys.dont_write_bytecode = False; import torch"
 # Settings of JupyterLab, by their place in .venv: no news; and, where `lab` starts it, no menus for instructors, which
 # nbgrader brings. A plain `jupyter lab` has them.
 JUPYTER = {
