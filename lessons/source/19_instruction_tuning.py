@@ -434,6 +434,7 @@ for name, runs in RUNS.items():
 # %% [markdown]
 # *Luck* are stories that nobody asked for; *base* is asked in the new form, which it has never seen. *Excess* is what plain
 # stories cost a model above their own entropy, in percent of it: what it forgot shows there. The interval is over seeds.
+# Your own LoRA above is the same with fewer steps and a smaller test.
 #
 # **An answer to both questions.** A difference is paired, seed by seed, and counts where its interval leaves out zero.
 
