@@ -142,7 +142,7 @@ def too_old(version):
 def overview():
     """Return the help: the commands, a line each."""
     lines = ["usage: python3 -m lib <command> [options]      python3 -m lib <command> --help tells its options", ""]
-    lines += ["  {:12}{}".format(name, command.help) for name, command in COMMANDS.items()]
+    lines += ["  {:13}{}".format(name, command.help) for name, command in COMMANDS.items()]
     return "\n".join(lines)
 
 

@@ -113,6 +113,26 @@ def loss():
 
 
 @driver
+def tuning():
+    from lib.run.tune import AnswerLoss, make_room
+    from lib.text.bpe import BPE
+
+    tokens = torch.randint(0, V, (B, 7))
+    AnswerLoss(tiny_llama())(tokens, tokens)
+    make_room(tiny_llama(), BPE([]))
+
+
+def preferring():
+    from lib.run.tune import PreferenceLoss
+
+    tokens = torch.randint(0, V, (4, 7))
+    PreferenceLoss(tiny_llama(), tiny_llama())(tokens, tokens)
+
+
+driver(preferring, {**SIZES, "B": 4})
+
+
+@driver
 def muon():
     from lib.run.optimizer import orthogonalise
 

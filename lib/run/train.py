@@ -99,19 +99,8 @@ def gradients(loss_of, batches, step, recipe, optimizer, context):
     return loss, tokens
 
 
-def train(
-    model,
-    batches,
-    recipe,
-    *,
-    device=None,
-    dtype="auto",
-    checkpoint=None,
-    progress=False,
-    compile=False,
-    team=None,
-    loss=NextToken,
-):
+def train(model, batches, recipe, *, device=None, dtype="auto", checkpoint=None, progress=False, compile=False,
+          team=None, loss=NextToken):  # fmt: skip
     """Train the model in place; yield a `Record` after each step.
 
     batches[i] gives x, y of shape (B, T). `checkpoint` is a path, or a `Keep` that also says how often: a run that is

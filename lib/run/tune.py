@@ -42,7 +42,7 @@ def make_room(model, tokenizer, seed=0):
         if name == "head.weight":
             drawn = weights["embed.weight"][at : at + n] if model.config.tied else old.mean(0).expand(n, -1)
         weights[name] = torch.cat([old[:at], drawn, old[at:]])
-    roomy = type(model)(replace(model.config, vocab_size=new.vocab_size))
+    roomy = type(model)(replace(model.config, vocab_size=model.config.vocab_size + n))
     roomy.load_state_dict(weights)
     return roomy.train(model.training), new
 
@@ -109,7 +109,7 @@ class AnswerLoss(nn.Module):
 
 def answer_log_probs(model, x, y):
     """Return the log-probability of each row's answer, (B,): the sum over its tokens. x, y: (B, T)."""
-    logits, _ = model(x)  # (B, T, V)
+    logits, _ = model(x)
     return -F.cross_entropy(logits.transpose(1, 2).float(), y, reduction="none").sum(1)
 
 
@@ -133,10 +133,10 @@ class PreferenceLoss(nn.Module):
         self.model, self.before, self.beta, self.kind = model, before.requires_grad_(False), beta, kind
 
     def forward(self, x, y):
-        """x, y: (2 B, T)."""
+        """x, y: (B, T), B / 2 pairs."""
         with torch.no_grad():
-            q = answer_log_probs(self.before, x, y)  # (2 B,)
-        better, worse = (answer_log_probs(self.model, x, y) - q).chunk(2)  # (B,), (B,)
+            q = answer_log_probs(self.before, x, y)  # (B,)
+        better, worse = (answer_log_probs(self.model, x, y) - q).chunk(2)  # (B/2,), (B/2,)
         return preference(better - worse, self.beta, self.kind).mean()
 
 

@@ -120,6 +120,7 @@ def tuned(model, tokenizer, options, checkpoint=None, say=print, rows=None):
         adapt(model, options.method, options.rank)
     rows = rows or encoded(tokenizer, instruct(options.seed, options.instructions))
     batches = AnswerBatches(rows, options.batch_size, options.seed)
+    batches.description["method"] = options.method  # so that no run is gone on with by another method
     rate = options.learning_rate or RATES[options.method]
     plan = Recipe(options.steps, rate, warmup=min(50, options.steps // 10), weight_decay=0.0, final_ratio=0.05)
     flops, count = flops_of(model, options.method, options.batch_size), n_trained(model)

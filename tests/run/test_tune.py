@@ -13,12 +13,14 @@ from lib.models.llama import Llama, LlamaConfig
 from lib.models.openelm import OpenElm, openelm_config
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run import tune, tune_command
-from lib.run.checkpoint import load_bundle, save_bundle
+from lib.run.checkpoint import Keep, load_bundle, save_bundle
 from lib.run.lora import adapt, merge
+from lib.run.train import train
 from lib.run.tune import Answer, AnswerBatches, AnswerLoss, PreferenceLoss, answer_log_probs, answers_only, preference
 from lib.text.instructions import Instruction, chat_ids, instruct
 from lib.text.published import load_tokenizer
 from lib.weights.export import export_hugging_face
+from tests.run.tiny import weights
 
 TOKENIZER = load_tokenizer("tales")
 
@@ -222,3 +224,34 @@ def test_transformers_opens_a_merged_model_and_writes_a_conversation_as_ours(tmp
     torch.testing.assert_close(theirs(tokens).logits, expected, rtol=0, atol=2e-5)
     whole = reader.apply_chat_template([*messages, {"role": "assistant", "content": "So."}], return_dict=True)
     assert whole["input_ids"] == chat_ids(marked, [messages[0]["content"], "So."])
+
+
+def test_a_stopped_run_goes_on_and_another_method_does_not_take_it_up(tmp_path):
+    def run(method, steps_done):
+        options = argparse.Namespace(method=method, rank=2, seed=0, instructions=4, batch_size=2, steps=4,
+                                     learning_rate=0.01)  # fmt: skip
+        said = []
+
+        def stop(model, batches, plan, **others):
+            for record in train(model, batches, plan, **others):
+                said.append(record.step)
+                yield record
+                if record.step == steps_done:
+                    return
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tune_command, "train", stop)
+            model, *_ = tune_command.tuned(small(), TOKENIZER, options, Keep(tmp_path / "run.pt", steps=1), say=quiet)
+        return said, weights(model)
+
+    def quiet(*words, **how):
+        """Say nothing."""
+
+    assert run("lora", 2)[0] == [1, 2]
+    with pytest.raises(ValueError, match="another run"):
+        run("dora", 2)
+    steps, stopped = run("lora", None)
+    assert steps == [3, 4]
+    for file in tmp_path.glob("run.pt*"):
+        file.unlink()
+    torch.testing.assert_close(run("lora", None)[1], stopped)
