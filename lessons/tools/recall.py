@@ -32,12 +32,12 @@ def main(arguments, records=RECORDS):
     if out.is_file():
         record["runs"] = json.loads(out.read_text(encoding="utf-8"))["runs"]
     module = {"pairs": recall_pairs, "split": recall_split, "tales": recall_tales}[options.part]
-    began = time.monotonic()
-    for key in missing(module.plan(), record["runs"]):
+    began, planned = time.monotonic(), module.plan()
+    for key in missing(planned, record["runs"]):
         if options.seconds is not None and time.monotonic() - began > options.seconds:
             break
         run = {**key, **module.run(**key)}
-        record["runs"].append(run)
+        record["runs"] = in_order(planned, [*record["runs"], run])
         write_beside(out, lambda path: path.write_text(as_lines(record), encoding="utf-8"))
         print(json.dumps(run)[:240], flush=True)
     return 0
@@ -46,6 +46,12 @@ def main(arguments, records=RECORDS):
 def missing(plan, runs):
     """Return the keys of `plan`, dicts, that no run has."""
     return [key for key in plan if not any(key.items() <= run.items() for run in runs)]
+
+
+def in_order(plan, runs):
+    """Return the runs in the order of the plan, however often it was stopped; those of another plan come last."""
+    places = [next((i for i, key in enumerate(plan) if key.items() <= run.items()), len(plan)) for run in runs]
+    return [run for _, run in sorted(zip(places, runs, strict=True), key=lambda pair: pair[0])]
 
 
 def as_lines(record):

@@ -34,7 +34,7 @@ def plan():
 
 def run(model, seed, steps):
     """Train a model where it is not kept yet, score it on new stories, let it tell some; return the figures."""
-    trained_model = trained(model, seed, steps, FOLDER / f"{model}-{seed}")
+    trained_model = trained(model, seed, steps, FOLDER / f"{model}-{seed}-{steps}")
     tokenizer = load_tokenizer("tales")
     stories = recall_split.told(tokenizer, N_SCORED, recall_split.SEED)
     nats = recall_split.losses(trained_model, stories)
