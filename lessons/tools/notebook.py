@@ -137,14 +137,21 @@ def fold(code, text):
 
 
 def answers(cells):
-    """Return the places of the code cells that answer a prediction: those after `predict(`, up to its `.reveal(`."""
-    found, asked = [], False
+    """Return the places of the code cells that answer a prediction: from its `predict(` to its `.reveal(`.
+
+    Where an exercise lies between the two, those from its check on: what came before was there to be seen. A cell that
+    asks another question in between is no answer.
+    """
+    found, asked = set(), {}
     for index, cell in enumerate(cells):
-        if cell.cell_type == "code":
-            if asked:
-                found.append(index)
-            asked = asked and ".reveal(" not in cell.source or "= predict(" in cell.source
-    return found
+        if cell.cell_type != "code":
+            continue
+        for name in re.findall(r"(\w+)\.reveal\(", cell.source):
+            found.update(range(asked.pop(name, index - 1) + 1, index + 1))
+        if tagged(cell, "check"):
+            asked = dict.fromkeys(asked, index)
+        asked |= dict.fromkeys(re.findall(r"(\w+) = predict\(", cell.source), index)
+    return sorted(i for i in found if cells[i].cell_type == "code" and "= predict(" not in cells[i].source)
 
 
 def is_furniture(code):

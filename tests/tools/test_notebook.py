@@ -270,6 +270,16 @@ def test_a_learners_notebook_keeps_no_answer_to_a_prediction(course):
     assert notebook.compare(stub, solved) == [] and build.stale(course) == []
 
 
+def test_a_question_in_between_stays_and_so_does_what_was_shown_before_an_exercise():
+    def cell(source, kind="code", **tags):
+        return nbformat.from_dict({"cell_type": kind, "source": source, "metadata": tags})
+
+    cells = [cell('a = predict("?")'), cell("1"), cell('b = predict("?")'), cell("2"), cell("b.reveal(2)")]
+    assert notebook.answers([*cells, cell("a.reveal(1)")]) == [1, 3, 4, 5]
+    check = [cell("", tags=["exercise:99.1"]), cell("", tags=["check:99.1"])]
+    assert notebook.answers([*cells[:2], *check, cell("", "markdown"), cell("3"), cell("a.reveal(1)")]) == [5, 6]
+
+
 def test_what_only_imports_asks_or_draws_is_folded():
     folded = [
         "import torch\nfrom lib.show import plots",
