@@ -66,15 +66,20 @@ class ReleaseError(ValueError):
     """A course that can't be made; the message says what to do."""
 
 
-def assignment(source):
+def assignment(source, only=()):
     """Return a lesson's notebook as an instructor keeps it: solved, in nbgrader's marks, not executed.
 
     After each exercise comes a cell that marks it. Solutions in folds are left out, and so is the link to them. An
-    `explain` exercise has no such cell: its own is marked by hand. Raises ReleaseError, where a card has no points.
+    `explain` exercise has no such cell: its own is marked by hand. only: the exercises that carry points, ["04.1"]; none
+    means all. Raises ReleaseError, where a card has no points, or the lesson has no such exercise.
     """
     cells = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent").cells
     check_structure(cells, source.name, source.stem[:2])
     known = {card.id: card for card in cards(source.read_text(encoding="utf-8"))}
+    if missing := [id for id in only if id not in known]:
+        raise ReleaseError(f"{source.name} has no exercise {', '.join(missing)}: there are {', '.join(known)}")
+    if only:
+        known = {id: card if id in only else card._replace(points=None) for id, card in known.items()}
     nb = nbformat.v4.new_notebook()
     for cell, id in zip(cells, cell_ids(cells), strict=True):
         if tagged(cell, "solution"):
@@ -88,7 +93,7 @@ def assignment(source):
 
 
 def _card(known, id, source):
-    if id not in known or not known[id].points:
+    if id not in known or known[id].points == 0:  # None: it is not to be marked
         raise ReleaseError(f"{source.name}: the card of exercise {id} needs points, such as `· 3 points ·`")
     return known[id]
 
@@ -100,7 +105,7 @@ def _cell(cell, id, known, source):
     made.metadata.update({key: cell.metadata[key] for key in ("tags", "jupyter") if key in cell.metadata})
     if name := tagged(cell, "exercise"):
         card = _card(known, name[0], source)
-        by_hand = {"grade": True, "points": card.points} if card.kind == "explain" else {}
+        by_hand = {"grade": True, "points": card.points} if card.kind == "explain" and card.points else {}
         made.metadata.nbgrader = _marks(f"exercise-{name[0]}", solution=True, **by_hand)
     if name := tagged(cell, "check"):
         made.metadata.nbgrader = _marks(f"check-{name[0]}", locked=True)
@@ -109,7 +114,7 @@ def _cell(cell, id, known, source):
 
 def _mark(check, card):
     # The cell that marks an exercise, in a list; none for one that is marked by hand.
-    if card.kind == "explain":
+    if card.kind == "explain" or not card.points:
         return []
     calls = [node for node in ast.walk(ast.parse(check)) if isinstance(node, ast.Call)]
     answers = [call.args[1] for call in calls if getattr(call.func, "id", "") == "check" and len(call.args) == 2]
@@ -135,9 +140,11 @@ def _marks(id, grade=False, solution=False, locked=False, **more):
 def release(chosen, to, root=ROOT, again=False):
     """Make or extend the nbgrader course in the folder `to` by these sources; return the lines that say what there is.
 
+    chosen: {source: the exercises that carry points, none for all}.
+
     Raises ReleaseError: nothing is written then, unless nbgrader itself fails.
     """
-    made = {source.stem: assignment(source) for source in chosen}
+    made = {source.stem: assignment(source, only) for source, only in chosen.items()}
     there = [name for name in made if (to / "source" / name).exists()]
     if there and not again:
         raise ReleaseError(
@@ -203,7 +210,8 @@ def main(argv=None, root=ROOT):
         description="Make an nbgrader course (source, release, gradebook, header) of the lessons chosen; or, with "
         "--without-solutions, a copy of the whole course that holds no solved notebook.",
     )
-    parser.add_argument("lessons", nargs="*", metavar="NN", help="numbers, such as 04 05")
+    which = "numbers, such as 04 05; or exercises, such as 04.1 04.2: these alone carry points then"
+    parser.add_argument("lessons", nargs="*", metavar="NN", help=which)
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to make it in")
     parser.add_argument("--again", action="store_true", help="make a lesson anew that the course has already")
     parser.add_argument("--without-solutions", action="store_true", help="copy the course, without its solutions")
@@ -221,11 +229,15 @@ def _asked(args, root):
     to, known = args.to.absolute(), {source.stem[:2]: source for source in sources(root)}
     if args.without_solutions:
         return hand_out(to, args.lessons, root)
-    unknown = [number for number in args.lessons if number not in known]
-    if unknown or not args.lessons:
+    asked = list(dict.fromkeys(args.lessons))
+    unknown = [word for word in asked if word.split(".")[0] not in known]
+    if unknown or not asked:
         what = f"no lesson {', '.join(unknown)}" if unknown else "say which lessons"
         raise ReleaseError(f"{what}: there are {', '.join(known)}")
-    lines = release([known[number] for number in dict.fromkeys(args.lessons)], to, root, args.again)
+    chosen = {known[number]: [] for number in dict.fromkeys(word.split(".")[0] for word in asked)}
+    for word in asked:
+        chosen[known[word.split(".")[0]]] += [word] * ("." in word)
+    lines = release(chosen, to, root, args.again)
     return [
         *lines,
         f"Hand out release/NAME/NAME.ipynb, put what comes back into submitted/STUDENT/NAME/, then, in {args.to}:",

@@ -90,6 +90,16 @@ def test_an_assignment_has_a_mark_for_each_exercise(source):
     assert "secret remark" not in text and "solutions/" not in text
 
 
+def test_the_exercises_that_are_named_alone_carry_points(source, course, tmp_path, capsys):
+    found = marks(release.assignment(source, ["99.1", "99.4"]))
+    points = {id: cell.metadata.nbgrader.get("points") for id, cell in found.items() if cell.metadata.nbgrader.grade}
+    assert points == {"mark-99-1": 4, "exercise-99-4": 2}
+    assert all(found[f"exercise-99-{i}"].metadata.nbgrader.solution for i in (1, 2, 3, 4)), "all go out open"
+    assert release.main(["99.7", "--to", str(tmp_path / "none")], course) == 1
+    assert "99_marked.py has no exercise 99.7: there are 99.1, 99.2" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_no_two_releases_share_a_secret(source):
     one, two = (marks(release.assignment(source))["mark-99-1"].source for _ in range(2))
     assert one != two
