@@ -1,6 +1,5 @@
 """A copy of the course for learners who should not see the solutions: no solved notebooks, no sources, no folds."""
 
-import re
 import shutil
 
 import nbformat
@@ -10,8 +9,13 @@ from lessons.tools.notebook import tagged, write_text
 KEPT = ("lib", "data", "lessons/__init__.py", "lessons/checker", "lessons/exercises", "lessons/figures")
 KEPT += ("requirements.txt", "pyproject.toml", "LICENSE")
 LEFT_OUT = "*The solution of {id} is not part of this copy.*"
-# What the README says of folders that the copy lacks: whole sentences, and lines of the map.
-MISSING = ("lessons/solutions", "lessons/source", "lessons/tools", "lessons/INSTRUCTORS", "tests/")
+# Of the README, a copy has these parts, without the lines that name what it lacks.
+PARTS = ("Begin", "The lessons")
+LACKS = ("git clone", "python3 -m lib test", "lessons/solutions", "publish")
+CLOSING = """## Licence
+
+Apache-2.0, see [LICENSE](LICENSE). The texts that the course uses, and their licences: [SOURCES](data/SOURCES.md).
+"""
 
 
 def hand_out(to, numbers, root):
@@ -33,13 +37,14 @@ def hand_out(to, numbers, root):
     for path in chosen:
         nb = without_solutions(nbformat.read(path, as_version=4))
         write_text(to / "lessons" / path.name, nbformat.writes(nb) + "\n")
-    for pattern in ("*.png", "*.svg", "GLOSSARY.md", "TROUBLESHOOTING.md"):
+    for pattern in ("*.png", "*.gif", "*.svg", "GLOSSARY.md", "CLAIMS.md", "MEASURED.md", "TROUBLESHOOTING.md"):
         for path in (root / "lessons").glob(pattern):
             shutil.copy(path, to / "lessons")
     for name in KEPT:
         _copy(root / name, to / name)
     if (root / "README.md").is_file():
-        write_text(to / "README.md", without_mention((root / "README.md").read_text(encoding="utf-8"), MISSING))
+        gone = (*LACKS, *(path.name for path in lessons if path not in chosen))
+        write_text(to / "README.md", shortened((root / "README.md").read_text(encoding="utf-8"), gone))
     kept = "What a lesson builds stays in lib: the next ones need it."
     return [f"{len(chosen)} lesson{'s' * (len(chosen) != 1)} without solutions in {to}. {kept}"]
 
@@ -61,22 +66,17 @@ def without_solutions(nb):
     return nb
 
 
-def without_mention(text, names):
-    """Return a text without the sentences, and in code and tables without the lines, that name one of these.
-
-    >>> without_mention("Look at it. The rest is in lessons/solutions. Go on.", ["lessons/solutions"])
-    'Look at it. Go on.'
-    """
-
-    def named(piece):
-        return any(name in piece for name in names)
-
-    parts = []
-    for part in text.split("\n\n"):
-        if not named(part):
-            parts.append(part)
-        elif "```" in part or part.startswith("|"):
-            parts.append("\n".join(line for line in part.split("\n") if not named(line)))
-        else:
-            parts.append(" ".join(piece for piece in re.split(r"(?<=[.!?:])\s+", part) if not named(piece)))
-    return "\n\n".join(parts)
+def shortened(readme, names):
+    """Return the README of a copy: its beginning and two of its parts, without lines and paragraphs that name these."""
+    head, *parts = readme.split("\n## ")
+    kept = [head, *(f"## {part}" for part in parts if part.split("\n")[0] in PARTS)]
+    paragraphs = [paragraph for part in kept for paragraph in part.strip().split("\n\n")]
+    left = []
+    for paragraph in paragraphs:
+        lines = paragraph.split("\n")
+        if paragraph.startswith(("```", "|")):
+            paragraph = "\n".join(line for line in lines if not any(name in line for name in names))
+        elif any(name in paragraph for name in names):
+            continue
+        left.append(paragraph)
+    return "\n\n".join([*left, CLOSING])

@@ -70,8 +70,8 @@ def assignment(source, only=()):
     """Return a lesson's notebook as an instructor keeps it: solved, in nbgrader's marks, not executed.
 
     After each exercise comes a cell that marks it. Solutions in folds are left out, and so is the link to them. An
-    `explain` exercise has no such cell: its own is marked by hand. only: the exercises that carry points, ["04.1"]; none
-    means all. Raises ReleaseError, where a card has no points, or the lesson has no such exercise.
+    `explain` exercise has no such cell: its own is marked by hand. only: the exercises that carry points, ["04.1"];
+    none means all. Raises ReleaseError, where a card has no points, or the lesson has no such exercise.
     """
     cells = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent").cells
     check_structure(cells, source.name, source.stem[:2])

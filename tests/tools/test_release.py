@@ -1,5 +1,6 @@
 """The nbgrader course: what goes out holds no solution, and six submissions get the points that they deserve."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -214,8 +215,11 @@ def test_a_copy_without_solutions(tmp_path, capsys):
         assert "<summary>Solution</summary>" not in text and "solutions/" not in text, path.name
         assert "<summary>Hint 1" in text
     assert "lessons/solutions" not in (readme := (to / "README.md").read_text(encoding="utf-8"))
-    assert "## The course" in readme and "lessons/NN_name.ipynb" in readme and (to / "lib" / "__main__.py").is_file()
+    assert "## The lessons" in readme and (to / "lib" / "__main__.py").is_file()
     assert not list(to.rglob("*.pyc"))
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", readme) if not link.startswith("http")]
+    assert links and [link for link in links if not (to / link).exists()] == []
+    assert [word for word in ("INSTRUCTORS", "CONTRIBUTING", "lib test", "tests/") if word in readme] == []
 
 
 def test_no_solution_text_is_left_in_a_copy(tmp_path):
@@ -237,6 +241,10 @@ def _lines(cell):
 def test_a_copy_takes_the_lessons_that_are_asked_for(tmp_path, capsys):
     assert release.main(["--without-solutions", "02", "00", "--to", str(tmp_path / "two")]) == 0
     assert sorted(path.stem[:2] for path in (tmp_path / "two" / "lessons").glob("*.ipynb")) == ["00", "02"]
+    assert set(re.findall(r"\(lessons/(\d\d)_", (tmp_path / "two/README.md").read_text(encoding="utf-8"))) <= {
+        "00",
+        "02",
+    }
     assert release.main(["--without-solutions", "88", "--to", str(tmp_path / "none")]) == 1
     assert release.main(["--without-solutions", "--to", str(tmp_path / "two")]) == 1
     assert release.main(["--without-solutions", "--to", str(ROOT / "lessons" / "copy")]) == 1
@@ -245,6 +253,7 @@ def test_a_copy_takes_the_lessons_that_are_asked_for(tmp_path, capsys):
     assert not (tmp_path / "none").exists() and not (ROOT / "lessons" / "copy").exists()
 
 
-def test_sentences_and_lines_that_name_what_is_missing_go():
-    text = "One. See `x/y`\nfor it. Three: four.\n\n```\nx/y    a line\nz      another\n```\n\nNo name."
-    assert handout.without_mention(text, ["x/y"]) == "One. Three: four.\n\n```\nz      another\n```\n\nNo name."
+def test_the_readme_of_a_copy_keeps_what_it_has():
+    readme = "# A\n\nB.\n\n## Teach\n\nC.\n\n## Begin\n\n```\nx 1\ny 2\n```\n\nSee x.\n\n| y |\n| x |"
+    short = handout.shortened(readme, ["x"])
+    assert short.startswith("# A\n\nB.\n\n## Begin\n\n```\ny 2\n```\n\n| y |\n\n## Licence")
