@@ -210,7 +210,7 @@ def draw_bars(values, *, xlabel="", log=False, xlim=None, floors=None, colors=No
               height=None, alt=None):  # fmt: skip
     """Return a figure of horizontal bars with their numbers. values: {name: number} or {group: {name: number}}.
 
-    xlim: fixed ends of the axis, for a widget. floors: {name: number}, dashed vertical lines. form: how a number is
+    `xlim`: fixed ends of the axis, for a widget. floors: {name: number}, dashed vertical lines. form: how a number is
     written.
     """
     grouped = all(isinstance(value, dict) for value in values.values())

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 VERDICTS = (
     "holds",
+    "adds up",
+    "holds for the norm alone",
     "holds from some length on",
     "holds for many texts at once",
     "does not hold here",
