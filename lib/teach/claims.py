@@ -26,6 +26,7 @@ CLAIMS = {
         "arXiv 2302.13971, section 2",
     ),
     "rmsnorm-faster": Claim("RMSNorm in place of LayerNorm takes 7 to 64 % less time", "arXiv 1910.07467, abstract"),
+    "swiglu-relu": Claim("SwiGLU reaches a lower loss than a ReLU layer of the same size", "arXiv 2002.05202, table 1"),
     "openelm-accuracy": Claim("scaling by layer beats a uniform model of the same size", "arXiv 2404.14619"),
     "eagle-size": Claim("Eagle 7B has 7.52B parameters", "RWKV blog, Eagle 7B"),
     "eagle-languages": Claim("Eagle 7B was trained on 100+ languages", "RWKV blog, Eagle 7B"),
