@@ -31,7 +31,11 @@ def softmax_of_logits(e):
         "no maximum is subtracted: e^1000 is infinite, and infinite / infinite is nan.",
         lambda z: z.exp() / z.exp().sum(-1, True),
     )
-    e.mistake("the sum runs over all numbers: each row has a sum of its own (`.sum(-1, keepdim=True)`).", _over_all)
+    over_all = "the sum runs over all numbers: each row has a sum of its own (`.sum(-1, keepdim=True)`)."
+    e.mistake(over_all, lambda z: shares(z, total=lambda e: e.sum()))
+    e.mistake(over_all, lambda z: shares(z, largest=lambda z: z.max(), total=lambda e: e.sum()))
+    for hint, wrong in SLIPS.items():
+        e.mistake(hint, wrong)
     e.mistake("the sum runs over the first axis: the tokens are the last one, -1.", lambda z: z.softmax(0))
     e.mistake(
         "the sum runs over the second axis: the tokens are the last one, -1.", lambda z: z.softmax(min(1, z.dim() - 1))
@@ -44,9 +48,31 @@ def softmax_of_logits(e):
     e.mistake("this is the sigmoid: each score alone. The chances of a row must share one sum.", torch.sigmoid)
 
 
-def _over_all(z):
-    e = (z - z.amax(-1, keepdim=True)).exp()
-    return e / e.sum()
+def shares(z, largest=lambda z: z.amax(-1, keepdim=True), total=lambda e: e.sum(-1, keepdim=True)):
+    """Return softmax with another number subtracted, or divided by another."""
+    e = (z - largest(z)).exp()
+    return e / total(e)
+
+
+SLIPS = {
+    "an axis is lost: `amax` and `sum` need `keepdim=True`, so that each row keeps its own number as a column.": (
+        lambda z: shares(z, total=lambda e: e.sum(-1))
+    ),
+    "`z.max(-1)` gives two things, the numbers and their places: use `z.amax`.": (
+        lambda z: shares(z, largest=lambda z: z.max(-1, keepdim=True))
+    ),
+    "divided by the largest score: subtract it.": lambda z: shares(z / z.amax(-1, keepdim=True)),
+    "the largest is subtracted above, but not below the line: sum what you have made.": (
+        lambda z: shares(z, total=lambda e: z.exp().sum(-1, keepdim=True))
+    ),
+    "the mean is subtracted, and e^500 is still infinite: subtract the largest.": (
+        lambda z: shares(z, largest=lambda z: z.mean(-1, keepdim=True))
+    ),
+    "2 to the power of the score: it is e, so `.exp()`.": lambda z: (z * math.log(2)).softmax(-1),
+    "divided by the mean: the chances of a row sum to one, so divide by the sum.": (
+        lambda z: shares(z, total=lambda e: e.mean(-1, keepdim=True))
+    ),
+}
 
 
 @checks.exercise("00.2", reference=math.log(1024), points=1, tolerance=2e-3)
@@ -56,6 +82,11 @@ def loss_of_ignorance(e):
     e.mistake("this is the logarithm to base 10: take `math.log`.", math.log10(1024))
     e.mistake("the sign: the loss is minus the logarithm of the chance, so above zero.", -math.log(1024))
     e.mistake("this is the chance itself: take minus its logarithm.", 1 / 1024)
+    e.mistake("this is the number of tokens: take minus the logarithm of one token's chance.", 1024)
+    one = "the mean runs over the tokens that came, and each of them costs the same: one of them is the mean."
+    e.mistake(one, 1024 * math.log(1024))
+    e.mistake(one, math.log(1024) / 1024)
+    e.mistake("this is the logarithm of 1,000: there are 1,024 tokens.", math.log(1000))
 
 
 @checks.exercise("00.3", reference=4.0, points=1, kind="measure")

@@ -1,6 +1,7 @@
 """Wrong answers to the exercises of lesson 01: each changes one thing."""
 
 import codecs
+from itertools import pairwise
 
 from lib.text.bpe import join
 from lib.text.trie import ID
@@ -49,15 +50,54 @@ def skip_a_pair(symbols, pair, new):
     return joined
 
 
-def by_choice(symbols, ranks, choose, steps=10**6):
-    """Encode where choose(pairs, key=rank) says which pair is next."""
+def joined_again(symbols, pair, new):
+    """The last symbol is added even where it was joined."""
+    return walk(symbols, pair, new, keep_last=False) + symbols[-1:]
+
+
+def as_text(symbols, pair, new):
+    """The symbols are glued to one text."""
+    return list("".join(symbols).replace(pair[0] + pair[1], new))
+
+
+def by_choice(symbols, ranks, choose=min, steps=10**6, has=None, last=None, made=lambda left, right: left + right):
+    """Encode where choose(pairs, key=rank) says which pair is next. has: which pairs count; made: the new token."""
     for _ in range(steps):
-        known = [pair for pair in zip(symbols, symbols[1:], strict=False) if pair in ranks]
+        known = [pair for pair in pairwise(symbols[:last]) if (has or ranks.__contains__)(pair)]
         if not known:
             break
         pair = choose(known, key=ranks.get)
-        symbols = join(symbols, pair, pair[0] + pair[1])
+        symbols = join(symbols, pair, made(*pair))
     return symbols
+
+
+def by_list(symbols, ranks, pairs, put=join):
+    """Each of some pairs once, one after the other."""
+    for pair in pairs:
+        symbols = put(symbols, pair, pair[0] + pair[1])
+    return symbols
+
+
+def asked_once(symbols, ranks):
+    """Which neighbours have a rank is asked at the start alone."""
+    return by_list(symbols, ranks, sorted({pair for pair in pairwise(symbols) if pair in ranks}, key=ranks.get))
+
+
+def unknown_pair(symbols, ranks):
+    """A pair without a rank is looked up."""
+    while True:
+        left, right = min(pairwise(symbols), key=lambda pair: ranks[pair])
+        symbols = join(symbols, (left, right), left + right)
+
+
+def one_walk(symbols, ranks):
+    """Any pair with a rank is joined, in one walk from the left."""
+    joined, i = [], 0
+    while i < len(symbols):
+        found = tuple(symbols[i : i + 2]) in ranks
+        joined.append(b"".join(symbols[i : i + 2]) if found else symbols[i])
+        i += 2 if found else 1
+    return joined
 
 
 def greedy(symbols, ranks):
@@ -122,17 +162,87 @@ def to_the_end(root, data):
     return (node[ID], depth) if ID in node else (-1, 0)
 
 
-def hold(pieces):
-    """Hold back all until it can be decoded: one bad byte holds it for ever."""
+def over_gaps(root, data, stay=False):
+    """A byte that leads nowhere is passed over; stay: and counted."""
+    node, best = root, (-1, 0)
+    for depth, byte in enumerate(data, start=1):
+        if byte not in node and not stay:
+            continue
+        node = node.get(byte, node)
+        if ID in node:
+            best = node[ID], depth
+    return best
+
+
+def noted(root, data, length=lambda depth, before, found: depth if found else before, again=False, stop=False):
+    """The id and the length are noted apart. again: from the root after each token; stop: at the first that is none."""
+    node, best, long = root, -1, 0
+    for depth, byte in enumerate(data, start=1):
+        if byte not in node:
+            break
+        node = node[byte]
+        found = ID in node
+        if stop and not found:
+            break
+        best, long = node[ID] if found else best, length(depth, long, found)
+        node = root if again and found else node
+    return best, long
+
+
+def to_the_last_byte(root, data):
+    """A text that goes on behind the token counts as none."""
+    node = root
+    try:
+        for byte in data:
+            node = node[byte]
+        return node[ID], len(data)
+    except KeyError:
+        return -1, 0
+
+
+def only_at_a_gap(root, data):
+    """Nothing is returned where the data ends on the way."""
+    node, best = root, (-1, 0)
+    for depth, byte in enumerate(data, start=1):
+        if byte not in node:
+            return best
+        node = node[byte]
+        if ID in node:
+            best = node[ID], depth
+
+
+def hold(pieces, most=10**6):
+    """Hold back all until it can be decoded, or is `most` bytes: one bad byte holds it for good."""
     held, shown = b"", []
     for piece in pieces:
         held += piece
         try:
-            shown.append(held.decode("utf-8"))
+            shown.append(held.decode("utf-8", "strict" if len(held) < most else "replace"))
             held = b""
         except UnicodeDecodeError:
             shown.append("")
     return shown
+
+
+def hold_all(pieces):
+    """Where the end is not whole, nothing of the text is shown."""
+    held, shown = b"", []
+    for piece in pieces:
+        text = (held + piece).decode("utf-8", "replace")
+        held, text = (held + piece, "") if text.endswith("\ufffd") else (b"", text)
+        shown.append(text)
+    return shown
+
+
+def incremental(pieces, errors="replace"):
+    """A decoder that remembers; errors: what it does with bytes that are no text."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors=errors)
+    return [decoder.decode(piece) for piece in pieces]
+
+
+def no_decoder(pieces):
+    """The class is taken for a decoder."""
+    return [codecs.getincrementaldecoder("utf-8").decode(piece) for piece in pieces]
 
 
 def whole(pieces):
@@ -152,12 +262,6 @@ def difference(pieces):
         shown.append(now[len(before) :])
         before = now
     return shown
-
-
-def strict(pieces):
-    """Raises on a byte that is no text."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    return [decoder.decode(piece) for piece in pieces]
 
 
 def never_emptied(pieces):

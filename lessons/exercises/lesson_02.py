@@ -70,6 +70,9 @@ WRONG_ROOTS = {
 }
 
 SLIPS = {
+    "an axis is lost: `mean(-1, keepdim=True)` keeps one number a token, as a column.": lambda x, weight, eps=1e-5: (
+        x * torch.rsqrt(x.pow(2).mean(-1) + eps) * weight
+    ),
     "the mean is subtracted. That is LayerNorm; RMSNorm only divides.": lambda x, weight, eps=1e-5: (
         F.layer_norm(wide(x), x.shape[-1:], None, None, eps).to(x.dtype) * weight
     ),
@@ -114,10 +117,23 @@ def repaired(e):
     e.case("tiny numbers", 1e-3 * e.randn(3, 2, 8))
     e.mistake("this is the broken one: the mean runs over time.", lambda x: x / (mean(x, (1, 2)) + 1e-5).sqrt())
     e.mistake("over time alone is no better: the channels of one token.", lambda x: x / (mean(x, 1) + 1e-5).sqrt())
-    e.mistake("over the batch: one story would change another.", lambda x: x / (mean(x, (0, 2)) + 1e-5).sqrt())
+    for dim in (0, (0, 2)):
+        e.mistake(
+            "over the batch: one story would change another.", lambda x, dim=dim: x / (mean(x, dim) + 1e-5).sqrt()
+        )
+    e.mistake("over everything: only the channels of one token.", lambda x: x / (x.pow(2).mean() + 1e-5).sqrt())
+    e.mistake("an axis is lost: keepdim=True keeps it as a column.", lambda x: x / (x.pow(2).mean(-1) + 1e-5).sqrt())
+    e.mistake("the mean is subtracted: that is LayerNorm.", lambda x: F.layer_norm(x, x.shape[-1:], None, None, 1e-5))
+    e.mistake("over the tokens before it, too: only its own channels.", so_far)
     e.mistake("eps is gone.", lambda x: x / mean(x).sqrt())
     e.mistake("the root is gone.", lambda x: x / (mean(x) + 1e-5))
     e.mistake("a sum, not a mean.", lambda x: x / (x.pow(2).sum(-1, keepdim=True) + 1e-5).sqrt())
+
+
+def so_far(x):
+    """A wrong one: the mean runs over all channels up to this token."""
+    count = torch.arange(1, x.shape[1] + 1)[:, None]
+    return x / (mean(x).cumsum(1) / count + 1e-5).sqrt()
 
 
 @checks.exercise("02.3", (2 * 32 + 1) * 4096, points=1)
@@ -128,6 +144,8 @@ def norm_parameters(e):
     e.mistake("each layer has two norms, and one more stands before the head.", 32 * 4096)
     e.mistake("RMSNorm has no bias.", 2 * 65 * 4096)
     e.mistake("this counts the norms: each has a weight a channel.", 65)
+    e.mistake("a norm has one weight a channel, no matrix.", 65 * 4096**2)
+    e.mistake("one norm too many: none stands after the embedding.", 66 * 4096)
 
 
 def fold(weight, matrix):
@@ -141,20 +159,13 @@ def folded(e):
     e.case("a wide matrix", e.randn(6), e.randn(6, 9))
     e.case("a square matrix", e.randn(8), e.randn(8, 8))
     e.case("one channel", e.randn(1), e.randn(1, 4))
-    e.mistake(
-        "the columns are multiplied: each channel meets one row.",
-        columns,
-    )
+    for columns in (lambda w, m: m * w, lambda w, m: w * m, lambda w, m: m @ torch.diag(w)):
+        e.mistake("the columns are multiplied: each channel meets one row.", columns)
     e.mistake("multiply each row by its own weight; a product with a vector adds the rows up.", lambda w, m: w @ m)
     e.mistake("divided: it multiplies.", lambda w, m: m / w[:, None])
     e.mistake("the weight is added: it multiplies.", lambda w, m: m + w[:, None])
     e.mistake("transposed.", lambda w, m: (w[:, None] * m).T)
     e.mistake("the matrix itself was changed: make a new one.", lambda w, m: m.mul_(w[:, None]))
-
-
-def columns(weight, matrix):
-    """A wrong one: the columns are multiplied, where that fits."""
-    return matrix * weight if matrix.shape[1] == len(weight) else matrix * weight[0]
 
 
 def backward(x, d, eps=1e-5):
@@ -179,6 +190,13 @@ def by_hand(e):
         "d x was not averaged: each channel moves all of them.": lambda x, d, r, m: d / r - x / r**3 * d * x,
         "the first part lacks 1/r.": lambda x, d, r, m: d - x / r**3 * m,
         "this is the norm itself, not its gradient.": lambda x, d, r, m: x / r,
+        "the mean of d x runs over all tokens: last axis only.": lambda x, d, r, m: d / r - x / r**3 * m.mean(),
+        "the mean of the product d x, not the product of two means.": lambda x, d, r, m: (
+            d / r - x / r**3 * d.mean(-1, keepdim=True) * x.mean(-1, keepdim=True)
+        ),
+        "the second part points along x, not along d.": lambda x, d, r, m: d / r - d / r**3 * m,
+        "divided by C twice: the mean has done it.": lambda x, d, r, m: d / r - x / r**3 * m / x.shape[-1],
+        "eps is forgotten in r.": lambda x, d, r, m: d / mean(x).sqrt() - x / mean(x).sqrt() ** 3 * m,
     }.items():
         e.mistake(hint, with_parts(wrong))
 

@@ -1,31 +1,19 @@
 """The checks of lesson 03, SwiGLU."""
 
+import itertools
 import math
+import operator
 
 import torch
 import torch.nn.functional as F
 
 from lessons.checker.check import Checks
 from lessons.checker.limits import InWords
+from lessons.exercises import lesson_03_wrong as other
 from lib.layers.mlp import SwiGLU, llama_d_ff
 
 checks = Checks("03")
 check = checks.check
-
-
-def layer(formula, answer=lambda y, state: (y, state)):
-    """Return a SwiGLU with another formula: (the layer, x) -> y, and another way to answer."""
-
-    class Layer(SwiGLU):
-        def forward(self, x, state=None, shared=None):
-            return answer(formula(self, x), state)
-
-    return Layer
-
-
-def right_one(m, x):
-    """Return the layer's own result."""
-    return m.down(F.silu(m.gate(x)) * m.up(x))
 
 
 @checks.exercise("03.1", SwiGLU, points=4, dtypes=(torch.float64, torch.bfloat16), time=(0, 1), batch=(0,))
@@ -36,35 +24,36 @@ def swiglu(e):
     e.case("one token, no batch", e.randn(7), None, None, build=(7, 12))
     e.case("a state comes in", e.randn(2, 3, 6), e.randn(2, 4), None, build=(6, 9))
     e.case("called with x alone", e.randn(3, 4, 6), build=(6, 11))
-    for hint, formula in WRONG_FORMULAS.items():
-        e.mistake(hint, layer(formula))
-    e.mistake("forward must return two things: `return y, state`.", layer(right_one, lambda y, state: y))
-    e.mistake("the state that comes in must go out again.", layer(right_one, lambda y, state: (y, None)))
-    e.mistake("the state comes first: return y, then the state.", layer(right_one, lambda y, state: (state, y)))
+    for hint, formula in other.WRONG_FORMULAS.items():
+        e.mistake(hint, other.layer(formula))
+    e.mistake("forward must return two things: `return y, state`.", other.layer(other.right_one, lambda y, state: y))
+    e.mistake("the state that comes in must go out again.", other.layer(other.right_one, lambda y, state: (y, None)))
+    e.mistake(
+        "the state comes first: return y, then the state.", other.layer(other.right_one, lambda y, state: (state, y))
+    )
+    e.mistake("there are no biases: `bias=False`.", other.built(torch.nn.Linear))
+    e.mistake(
+        "`nn.Linear(a, b)` goes from a channels to b.", other.built(lambda wide, narrow: other.plain(narrow, wide))
+    )
+    e.mistake("the layer does not keep its matrices: `self.gate = ...`.", other.built(other.plain, kept=False))
+    e.mistake(
+        "the matrices have other names: `gate`, `up`, `down`.", other.built(other.plain, names=("w1", "w3", "w2"))
+    )
+    e.mistake("gate and offer are one matrix: they are two.", other.One)
 
 
-WRONG_FORMULAS = {
-    "silu is around the offer, `up`. It belongs around the gate.": lambda m, x: m.down(m.gate(x) * F.silu(m.up(x))),
-    "silu is around the product. It belongs around the gate alone.": lambda m, x: m.down(F.silu(m.gate(x) * m.up(x))),
-    "silu is around both. The offer comes as it is.": lambda m, x: m.down(F.silu(m.gate(x)) * F.silu(m.up(x))),
-    "there is no silu.": lambda m, x: m.down(m.gate(x) * m.up(x)),
-    "sigmoid instead of silu: that is the older GLU. silu(z) = z * sigmoid(z).": lambda m, x: m.down(
-        torch.sigmoid(m.gate(x)) * m.up(x)
-    ),
-    "ReLU instead of silu: that is ReGLU.": lambda m, x: m.down(F.relu(m.gate(x)) * m.up(x)),
-    "GELU instead of silu: that is GEGLU.": lambda m, x: m.down(F.gelu(m.gate(x)) * m.up(x)),
-    "tanh instead of silu.": lambda m, x: m.down(torch.tanh(m.gate(x)) * m.up(x)),
-    "gate and offer are added. The gate multiplies.": lambda m, x: m.down(F.silu(m.gate(x)) + m.up(x)),
-    "the offer `up` is left out.": lambda m, x: m.down(F.silu(m.gate(x))),
-    "the gate is left out.": lambda m, x: m.down(F.silu(m.up(x))),
-    "silu comes at the end, after `down`.": lambda m, x: F.silu(m.down(m.gate(x) * m.up(x))),
-    "x is added to the result. The skeleton around the layer does that: x + f(x).": lambda m, x: x + right_one(m, x),
-    "softmax instead of silu: gates do not compete.": lambda m, x: m.down(m.gate(x).softmax(-1) * m.up(x)),
-    "the gate is detached: no gradient reaches it.": lambda m, x: m.down(F.silu(m.gate(x).detach()) * m.up(x)),
-}
+def whole_number(answer, d_model, multiple_of=256):
+    """Call an answer, and insist on a whole number."""
+    width = answer(d_model, multiple_of)
+    try:
+        return operator.index(width)
+    except TypeError:
+        if isinstance(width, float):
+            raise InWords("the width is a float: `//` keeps numbers whole, `/` does not") from None
+        return width
 
 
-@checks.exercise("03.2", llama_d_ff, points=2)
+@checks.exercise("03.2", llama_d_ff, points=2, call=whole_number)
 def width(e):
     """Two thirds of 4 d, rounded up."""
     for d_model in (4096, 5120, 6656, 8192, 2048):
@@ -93,6 +82,18 @@ def width(e):
         "that is 4 d: the two thirds are missing.", lambda d, multiple_of=256: -(-4 * d // multiple_of) * multiple_of
     )
     e.mistake("it is not rounded to a multiple.", lambda d, multiple_of=256: third(d))
+    e.mistake(
+        "divided by 3 too early: 8 times d first.",
+        lambda d, multiple_of=256: -(-8 * (d // 3) // multiple_of) * multiple_of,
+    )
+    e.mistake("8 // 3 is 2: 8 times d first.", lambda d, multiple_of=256: -(-2 * d // multiple_of) * multiple_of)
+    e.mistake(
+        "this is how many multiples: times `multiple_of`.", lambda d, multiple_of=256: -(-third(d) // multiple_of)
+    )
+    e.mistake(
+        "`//` and `*` come before `+`: put brackets around the sum.",
+        lambda d, multiple_of=256: third(d) + multiple_of - 1 // multiple_of * multiple_of,
+    )
     e.mistake("two thirds of d, not of 4 d.", lambda d, multiple_of=256: -(-(2 * d // 3) // multiple_of) * multiple_of)
 
 
@@ -130,6 +131,23 @@ def fused(e):
     wrong("there is no silu.", lambda z: halves(z)[0] * halves(z)[1])
     wrong("the halves are added. The gate multiplies.", lambda z: F.silu(halves(z)[0]) + halves(z)[1])
     wrong("sigmoid instead of silu.", lambda z: torch.sigmoid(halves(z)[0]) * halves(z)[1])
+    wrong("silu is around both halves.", lambda z: halves(F.silu(z))[0] * halves(F.silu(z))[1])
+    wrong(other.FOR_ONE, lambda z: other.scalar_silu(halves(z)[0]) * halves(z)[1])
+    for dim in (0, 1):
+        wrong("it is cut along another axis: dim=-1.", lambda z, dim=dim: other.middle_of(z, dim))
+    e.mistake(
+        "the matrix is cut between its columns: the first F rows are the gate.",
+        lambda x, gate_up, down: through(x, *gate_up.chunk(2, dim=-1), down),
+    )
+    rows = "a row of a matrix makes one output: `x @ matrix.T`."
+    e.mistake(rows, lambda x, gate_up, down: through(x, *gate_up.chunk(2), down.T))
+    e.mistake(rows, lambda x, gate_up, down: other.middle_of(x @ gate_up) @ down.T)
+    e.mistake("y alone is returned, no state.", lambda x, gate_up, down: (fused_swiglu(x, gate_up, down), None))
+
+
+def through(x, gate, up, down):
+    """Return what a SwiGLU with these matrices makes of x."""
+    return (F.silu(x @ gate.T) * (x @ up.T)) @ down.T
 
 
 def product_weights():
@@ -150,8 +168,22 @@ def through_layer(answer, points):
     for name, weight in zip(("gate", "up", "down"), given, strict=True):
         if not isinstance(weight, torch.Tensor) or weight.shape != (2, 2):
             raise InWords(f"{name} must be a tensor of shape (2, 2)")
-    gate, up, down = (weight.to(points.dtype) for weight in given)
-    return (F.silu(points @ gate.T) * (points @ up.T)) @ down.T
+        if not weight.is_floating_point():
+            raise InWords(f"{name} holds whole numbers, the weights of a layer are floats: write 1.0 for 1")
+    if turned := transposed(given):
+        raise InWords(f"transposed: {', '.join(turned)}")
+    return through(points, *(weight.to(points.dtype) for weight in given))
+
+
+def transposed(given):
+    """Return the names of the matrices that need to be transposed for a right answer; none where it is right."""
+    points = torch.tensor([[3.0, 4.0], [-3.0, 4.0], [1.5, -2.0]], dtype=torch.float64)
+    wanted = torch.stack([points.prod(-1), torch.zeros(3)], -1)
+    for turn in sorted(itertools.product((False, True), repeat=3), key=sum):
+        matrices = (weight.double().T if yes else weight.double() for weight, yes in zip(given, turn, strict=True))
+        if torch.allclose(through(points, *matrices), wanted, rtol=1e-5):
+            return [name for name, yes in zip(("gate", "up", "down"), turn, strict=True) if yes]
+    return []
 
 
 @checks.exercise("03.4", product_weights, points=4, call=through_layer)
@@ -175,9 +207,13 @@ def product(e):
         "a b comes out of both channels; the second should be 0.": (gate, up, down[:1].expand(2, 2)),
         "a b comes out of the second channel: swap the rows of `down`.": (gate, up, down.flip(0)),
         "the sign is wrong: -a b. Swap the signs in `down`.": (gate, up, -down),
-        "`down` is transposed: each of its rows makes one output.": (gate, up, down.T),
-        "`gate` is transposed: each of its rows makes one hidden unit.": (gate.T, up, down),
+        "only half of it: silu(a) - silu(-a) is a already.": (gate, up, down / 2),
+        "`gate` and `up` have changed places.": (up, gate, down),
+        "the gates see a + b: they should see a alone.": (gate[:, :1].expand(2, 2), up, down),
     }
+    row = "each row of `gate` and `up` makes one hidden unit, each row of `down` one output."
+    for turned in ((gate.T, up, down), (gate, up.T, down), (gate, up, down.T), (gate.T, up.T, down.T)):
+        e.mistake(row, lambda turned=turned: turned)
     for hint, matrices in wrong.items():
         e.mistake(hint, lambda matrices=matrices: matrices)
 
@@ -192,5 +228,8 @@ def parameters(e):
     e.mistake("that is one matrix a layer: SwiGLU has three.", PARAMETERS // 3)
     e.mistake("that is two matrices a layer: gate, up and down are three.", PARAMETERS // 3 * 2)
     e.mistake("that is with a width of 4 C: LLaMA-7B's is 11,008.", 32 * 3 * 4096 * 16384)
-    e.mistake("that is 8/3 C without the rounding to 11,008.", 32 * 3 * 4096 * 10922)
+    for unrounded in (32 * 3 * 4096 * 10922, 32 * 8 * 4096**2):
+        e.mistake("that is 8/3 C without the rounding to 11,008.", unrounded)
+    e.mistake("each matrix is 4,096 by 11,008.", 32 * 3 * 4096**2)
+    e.mistake("write the whole number, not billions.", 4.33)
     e.mistake("there are no biases.", PARAMETERS + 32 * (2 * 11008 + 4096))

@@ -1,9 +1,31 @@
 """Figures of lesson 03: what one hidden unit makes of two channels."""
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from lib.show import theme
 from lib.show.theme import MUTED, array
+
+
+def hidden_units():
+    """Show over the plane of a and b: a ReLU unit, a gated unit, and the difference of two gated units.
+
+    The maps are relu(a + b), silu(a) b, and silu(a) b - silu(-a) b.
+    """
+    grid = torch.linspace(-3, 3, 61)
+    b, a = torch.meshgrid(grid, grid, indexing="ij")
+    planes(
+        {
+            "one ReLU unit\nrelu(a + b)": F.relu(a + b),
+            "one gated unit\nsilu(a) \u00b7 b": F.silu(a) * b,
+            "two gated units\ntogether": F.silu(a) * b - F.silu(-a) * b,
+        },
+        grid,
+        alt="Three maps over the plane of a and b. A ReLU unit is zero on one side of a straight line and rises on the"
+        " other. A gated unit is near zero for negative a; for positive a it has the sign of b. Two gated units give a"
+        " saddle: positive where a and b have the same sign, negative where they differ.",
+    )
 
 
 def planes(maps, grid, *, alt):

@@ -1,47 +1,47 @@
 # %% [markdown]
-# # 00. Every number in it, you will have made
+# # 00. A model tells you a story, and you will build it
 #
 # A language model is a function: text in, chances for the next piece of text out. In this course you build two families of
 # them from nothing, **LLaMA** and **RWKV**, train a small one of each on this machine, and measure what each costs.
 #
 # **In this lesson** a finished small model tells you a story, and you question it. **You need** Python, and to know what a
-# matrix product is. **Time:** 30 minutes.
+# matrix product is. **Time:** 60 minutes.
+#
+# **Run All** (in the menu *Run*) runs every cell from top to bottom, and it always gets to the end: what you have not
+# answered or written yet stays open, and the lesson goes on with the course's own version of it.
 
 # %% tags=["setup"]
 start("00")
 
 # %%
 import json
-import time
 
 import torch
+from tqdm.auto import tqdm
 
+from lib.models.presets import PRESETS
 from lib.models.skeleton import n_params
 from lib.run.checkpoint import load_bundle
-from lib.run.sample import tell
+from lib.run.evaluate import excess_over_truth
+from lib.run.sample import tell, tell_with_chances
 from lib.show import plots, widgets
 from lib.teach import progress
 from lessons.exercises.lesson_00 import check
 from lib.show.predict import predict
+from lib.show.story import story
 from lib.text import corpora, tales
 
 # %% [markdown]
 # ## A story
 #
-# The folder `data/checkpoints/llama-tales` holds a small LLaMA. It was made on a laptop's processor with the command that
-# stands in its record. Let it tell a story. Change the seed and run the cell again.
+# The folder `data/checkpoints/llama-tales` holds a small LLaMA. Let it tell you a story. Click on a word to see what else
+# the model might have said there, and how likely each word was. Change the seed and run the cell again: you get another
+# story.
 
 # %%
 FOLDER = corpora.DATA / "checkpoints" / "llama-tales"
 model, tokenizer = load_bundle(FOLDER)
-record = json.loads((FOLDER / "record.json").read_text(encoding="utf-8"))
-print("made by:", record["command"])
-
-# %%
-began = time.perf_counter()
-story = tell(model, tokenizer, temperature=0.8, seed=1)
-print(story)
-print(f"\n{len(tokenizer.encode(story)) / (time.perf_counter() - began):.0f} tokens a second on this machine")
+text = story(tell_with_chances(model, tokenizer, temperature=0.8, seed=1))
 
 # %%
 guess = predict(
@@ -51,19 +51,27 @@ guess = predict(
 )
 
 # %% tags=["nbval-check-output"]
-count = n_params(model)
+count, llama = n_params(model), PRESETS["llama-7b"].n_params
 print(f"{count:,} parameters; {sum(f.stat().st_size for f in FOLDER.glob('*.safetensors')) / 1e6:.1f} MB on disk")
 guess.reveal(
     "about a million" if count < 1e7 else "about a hundred million" if count < 1e9 else "about seven billion",
-    "The smallest LLaMA that was published has seven thousand times as many. It is the same code with other numbers.",
+    f"LLaMA-7B has {llama / count:,.0f} times as many. It is the same code with larger numbers.",
 )
+
+# %% [markdown]
+# Where did it come from? From the command below, which is kept beside the model. You run one like it in lesson 08.
+
+# %%
+record = json.loads((FOLDER / "record.json").read_text(encoding="utf-8"))
+print(record["command"])
+print(f"took {record['wall_seconds'] / 60:.0f} minutes on a processor, without a graphics card")
 
 # %% [markdown]
 # ## Did it learn by heart?
 #
-# The stories come from a grammar that the course carries (`lib/text/tales.py`): it writes new ones without end. So there is
-# a parser that can say of any text whether it is such a story, and whether it contradicts itself: who holds what, where
-# it was put, what was promised.
+# The stories come from a grammar that belongs to the course (`lib/text/tales.py`) and writes new ones without end. The
+# course calls its stories the **tales**. There is a parser too. It can say of any text whether the grammar could have
+# written it, and whether it contradicts itself: who holds what, where it was put, what was promised.
 
 # %%
 guess = predict(
@@ -73,24 +81,28 @@ guess = predict(
 )
 
 # %%
-told = [tell(model, tokenizer, temperature=0.8, seed=seed) for seed in range(10)]
-known = set(corpora.load("tales").documents_train)
+corpus = corpora.load("tales")
+floor = corpus.floor_bits_per_byte
+told = [tell(model, tokenizer, temperature=0.8, seed=seed) for seed in tqdm(range(10), leave=False)]
+known = set(corpus.documents_train)
 copied = sum(text in known for text in told)
 print(f"of 10 stories: {sum(map(tales.is_story, told))} keep to the grammar,", end=" ")
 print(f"{sum(map(tales.facts_hold, told))} do not contradict themselves, {copied} stood in the training text")
+bits = floor * sum(len(one.encode("utf-8")) for one in told) / len(told)
 guess.reveal(
-    "none" if copied == 0 else "two or three" if copied < 5 else "most", "There are far too many possible stories."
+    "none" if copied == 0 else "two or three" if copied < 5 else "most",
+    f"Writing a story is like tossing a coin about {bits:.0f} times, so there are about 2^{bits:.0f} stories.",
 )
 
 # %% [markdown]
 # ## What does it answer?
 #
-# The model never answers with a word. It answers with a **chance for each [token](../lessons/GLOSSARY.md#token)**, each piece of text in its
-# [vocabulary](../lessons/GLOSSARY.md#vocabulary): words and parts of words (lesson 01). Somebody then draws one. Stop a story in the middle,
-# right before a word that only one who remembers can know.
+# A model does not answer with a word. It answers with a **chance for each [token](../lessons/GLOSSARY.md#token)**, each
+# piece of text in its [vocabulary](../lessons/GLOSSARY.md#vocabulary): words and parts of words (lesson 01). Then one of
+# them is drawn at random, by these chances. Stop a story in the middle, just before a word that you can only know if you
+# remember what came before.
 
 # %%
-corpus = corpora.load("tales")
 example = tales.generate(seed=11, n_bytes=1)[0]
 prefix, answer, choices = example.questions[-1]
 print(prefix, "...\n\nanswer:", answer.strip(), "  choices:", [choice.strip() for choice in choices])
@@ -123,49 +135,51 @@ plots.bars(
 )
 
 # %% [markdown]
-# One question is an anecdote. Ask 120, about stories that the model has never seen. Whoever guesses among four candidates
-# is right once in four times.
+# One question proves little. Ask 120, about stories that the model has never seen. Each offers two to four words, so a
+# blind guess is right about once in three times.
 
 # %%
 guess = predict(
-    "00.c", "How often is the small model right?", ["as often as by chance", "about half", "more than 80 %"]
+    "00.c",
+    "How often is the small model right?",
+    ["hardly more often than a blind guess", "about half the time", "more than two thirds of the time"],
 )
 
 # %%
 asked = [question for one in tales.stories(seed=12, n=80) for question in one.questions[-2:]][:120]
-right = sum(
-    max(choices, key=lambda word: log_chance(prefix, word)) == answer for prefix, answer, choices in asked
-) / len(asked)
-chance = sum(1 / len(choices) for _, _, choices in asked) / len(asked)
-print(f"right in {right:.0%} of {len(asked)} questions; by chance {chance:.0%}")
-guess.reveal("more than 80 %" if right > 0.8 else "about half" if right > chance + 0.1 else "as often as by chance")
+hits = [max(words, key=lambda word: log_chance(start, word)) == end for start, end, words in tqdm(asked, leave=False)]
+right, chance = sum(hits) / len(hits), sum(1 / len(words) for _, _, words in asked) / len(asked)
+near = 1.96 * (right * (1 - right) / len(hits)) ** 0.5  # 95 % of such samples lie within this of the truth
+print(f"right in {right:.0%} of {len(asked)} questions, give or take {near:.0%}; a blind guess in {chance:.0%}")
+guess.reveal(guess.choices[2 if right > 2 / 3 else 1 if right > chance + 0.1 else 0])
 
 # %% [markdown]
 # ## How good can it get?
 #
-# Since the grammar is known, so is the best possible score. It is the corpus's **[entropy](../lessons/GLOSSARY.md#entropy)**: what is left to
-# chance in each story, and no model can foresee. The unit is **[bits per byte](../lessons/GLOSSARY.md#bits-per-byte)**. One bit is one
-# question with two equally likely answers:
+# The grammar is known, so the best possible score is known too. It is the **[entropy](../lessons/GLOSSARY.md#entropy)** of
+# the tales: how much of a story is left to chance, so that no model can foresee it. The unit is
+# **[bits per byte](../lessons/GLOSSARY.md#bits-per-byte)**. One bit is one question with two equally likely answers.
+#
+# Some stories are easier than others. To be fair, compare on the same stories: how many bits does the model need for
+# them, and how many does the grammar that wrote them need?
 
 # %%
-from lib.run.evaluate import evaluate_documents
-
-score = evaluate_documents(model, tokenizer, corpus.documents_validation[:50])
-floor = corpus.floor_bits_per_byte
-print(
-    f"the model {score.bits_per_byte:.3f} bits a byte, the floor {floor:.3f}: {score.bits_per_byte / floor - 1:.1%} above it"
-)
+excess = excess_over_truth(model, tokenizer, corpus.documents_validation[:100])
+print(f"the floor, over all stories: {floor:.3f} bits a byte")
+print(f"on 100 new stories the model needs {excess.share:.1%} more bits than the grammar", end="")
+print(f", give or take {1.96 * excess.standard_error:.1%}")
 
 # %% [markdown]
-# Lesson 08 shows how the distance shrinks. Real text has no known floor, which is why courses seldom show you one.
+# Lesson 08 shows how this distance shrinks in training. For real text nobody knows the floor.
 #
 # ## Try it
 #
-# **What does temperature do to the next word?** It divides the model's scores before they become chances. Move it.
+# **What does temperature do to the next word?** It divides the model's scores before they become chances. Here the story
+# has only begun, and the model has a real choice: `Every Monday, Little`. Move the temperature down and up.
 
 # %%
 with torch.no_grad():
-    ids = torch.tensor([[tokenizer.eot, *tokenizer.encode(prefix)]])
+    ids = torch.tensor([[tokenizer.eot, *tokenizer.encode("Every Monday, Little")]])
     scores = model(ids)[0][0, -1]
 top = scores.topk(8).indices
 
@@ -174,8 +188,9 @@ def draw_temperature(temperature):
     """Bars of the chances of the eight likeliest next tokens."""
     chances = (scores / temperature).softmax(0)[top].tolist()
     return plots.draw_bars(
-        {repr(tokenizer.decode([int(i)])): chance for i, chance in zip(top, chances)},
+        {tokenizer.decode([int(i)]).strip(): chance for i, chance in zip(top, chances)},
         xlabel=f"chance at temperature {temperature:.1f}",
+        xlim=(0, 1),
         form="{:.3f}",
         alt=f"At temperature {temperature:.1f} the likeliest next token has the chance {chances[0]:.2f}.",
     )
@@ -186,14 +201,19 @@ widgets.explore(
 )
 
 # %% [markdown]
+# At 1 you see the model's own chances. Below 1 the likeliest word takes more and more of them. Above 1 all words become
+# more alike, the unlikely ones among them that the picture does not show.
+
+# %% [markdown]
 # ## How a lesson works
 #
-# - **Predict, then run.** You commit to a guess before you see the result. Being wrong is the point: it is what you remember.
+# - **Predict, then run.** You commit to a guess before you see the result. A wrong guess is welcome: you remember it. After
+#   Run All you can still choose, and the answer then appears.
 # - **Build.** You write the heart of each part. `check` tells you whether it is right, and if not, which mistake it looks
 #   like. Until it is right the lesson goes on with the course's own version, so nothing breaks.
-# - **Hints** are folded, the solution too. Try for as many minutes as the card says.
+# - **Hints** are folded, and so is the solution. Try for as many minutes as the card says.
 #
-# Try it with the one function that all models end in.
+# Try it with the function that every model of this course ends in.
 #
 # **Exercise 00.1** · implement · ●○○ · 10 min · 2 points · teaches how scores become chances · needs nothing
 #
@@ -201,8 +221,9 @@ widgets.explore(
 #
 # $$p_i = \frac{e^{z_i}}{\sum_j e^{z_j}}$$
 #
-# Write it for a tensor of logits $z$ of shape (..., V). Scores may be as large as 1,000, and $e^{1000}$ is infinite: first
-# subtract the largest from all, which changes no chance.
+# Write it for a tensor of logits $z$ of shape (..., V): any number of axes, the last with one score for each of the $V$
+# tokens. Scores may be as large as 1,000, and $e^{1000}$ is infinite for a computer. So first subtract the row's largest
+# score from all its scores, which changes no chance.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -233,8 +254,9 @@ softmax = check("00.1", softmax)
 # %% [markdown]
 # **Exercise 00.2** · predict · ●○○ · 5 min · 1 point · teaches what a loss means · needs nothing
 #
-# A model's **[loss](../lessons/GLOSSARY.md#loss)** is the mean of $-\ln p$ over the tokens that really came, $p$ being the chance that it gave them. A model that gives each of 1,024 tokens the
-# same chance has which loss, in **nats** (natural logarithms)? Two decimals.
+# A model's **[loss](../lessons/GLOSSARY.md#loss)** is the mean of $-\ln p$ over the tokens that really came. Here $p$ is
+# the chance that the model gave to each of them. Which loss does a model have that gives each of 1,024 tokens the same
+# chance? Answer in **nats** (natural logarithms), with two decimals.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -261,11 +283,11 @@ loss_of_ignorance = check("00.2", loss_of_ignorance)
 # **Exercise 00.3** · measure · ●○○ · 5 min · 1 point · teaches what a token is worth · needs nothing
 #
 # A model reads tokens, and a score in bits per **byte** divides by bytes. How many bytes does one token of the stories stand
-# for? Measure it on `story`: its bytes in UTF-8 (`text.encode("utf-8")`), divided by its tokens.
+# for? Measure it on `text`, the first story above: its bytes in UTF-8 (`text.encode("utf-8")`), divided by its tokens.
 #
 # <details><summary>Hint 1</summary>
 #
-# `tokenizer.encode(story)` is a list with a number for each token.
+# `tokenizer.encode(text)` is a list with a number for each token.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -276,7 +298,7 @@ loss_of_ignorance = check("00.2", loss_of_ignorance)
 
 # %% tags=["exercise:00.3"]
 ### BEGIN SOLUTION
-bytes_per_token = len(story.encode("utf-8")) / len(tokenizer.encode(story))
+bytes_per_token = len(text.encode("utf-8")) / len(tokenizer.encode(text))
 ### END SOLUTION
 
 # %% tags=["check:00.3"]
@@ -288,30 +310,28 @@ bytes_per_token = check("00.3", bytes_per_token)
 # **Exercise 00.4** · explain · ●●○ · 10 min · 2 points · teaches what a floor is · needs the text above
 #
 # A friend trains a model on the same grammar and reports a loss on new stories that is **below** the floor. Say in three
-# or four sentences why you don't believe it, name two ways in which such a number can come about, and say why nobody could
-# catch your friend this way with a model of real text. There is no check for this: your words are kept, and the solution
-# is there to compare.
+# or four sentences why you don't believe it. Name two ways in which such a number can come about. And say why nobody could
+# catch your friend this way with a model of real text. No program can check this: your words are kept, and you compare
+# them with the solution.
 #
 # <details><summary>Hint 1</summary>
 #
-# The floor is what the grammar itself leaves to chance. Who knew the grammar could do no better.
+# The floor is what the grammar itself leaves to chance. Not even the grammar's author could do better.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# What is divided by what, and which text was it? Think of the lucky story, of the text that was trained on, of bytes and
-# tokens.
+# What was divided by what, and on which text? Think of lucky stories, of the training text, of bytes and tokens.
 #
 # </details>
 
 # %% tags=["exercise:00.4"]
 ### BEGIN SOLUTION
 reason = (
-    "The floor is the entropy of the grammar: even the grammar's author can't foresee its choices better, so on enough new"
-    " stories no model gets below. The number may come from too few stories, which happened to be likely ones; from stories"
-    " that stood in the training text, so that they were known by heart; or from a slip, such as bits taken for nats, or"
-    " dividing by bytes what was counted in tokens. For real text nobody knows the floor, so no number is too good to be"
-    " true by itself."
+    "The floor is the entropy of the grammar: even its author can't foresee its choices any better, so on enough new"
+    " stories no model gets below it. The number may come from too few stories, which happened to be likely ones; from"
+    " stories that stood in the training text, so that the model knew them by heart; or from a slip, such as a loss in"
+    " nats beside a floor in bits. For real text nobody knows the floor, so no number gives itself away as too good."
 )
 ### END SOLUTION
 
@@ -321,16 +341,16 @@ reason = check("00.4", reason)
 # %% [markdown] tags=["solution:00.4"]
 
 # %% [markdown]
-# ## What is done
+# ## How far you are
 #
-# The next cell reads the notebooks in your folder `lessons`, as you last saved them, and says which exercises are done. So
-# does the command `python3 -m lib progress`. Nothing leaves your machine.
+# The next cell reads the notebooks in your folder `lessons`, as you last saved them, and says which exercises are done. The
+# command `python3 -m lib progress` does the same. Nothing leaves your machine.
 
 # %%
 progress.show()
 
 # %% [markdown]
-# ## The way
+# ## The lessons
 #
 # | | lesson | |
 # |---|---|---|
@@ -352,15 +372,15 @@ progress.show()
 # | 16 | [linear against quadratic](16_linear_vs_quadratic.ipynb) | what each costs |
 # | 21 | [real weights](21_real_weights.ipynb) | published weights in your code |
 #
-# Each builds one part, and the next imports it from `lib`, the course's small library. Every term is explained where it
-# first stands; the [glossary](../lessons/GLOSSARY.md) has them all, in Korean and Chinese too. Where something does not
-# run, see [troubleshooting](../lessons/TROUBLESHOOTING.md).
+# Each builds one part, and the next imports it from `lib`, the course's small library. A term is explained where you first
+# meet it, and the [glossary](../lessons/GLOSSARY.md) has them all, with their Korean and Chinese names. If something does
+# not run, see [troubleshooting](../lessons/TROUBLESHOOTING.md).
 #
 # ## Recap
 #
-# A language model gives each possible next token a chance, and a story is one draw after another. Since the grammar is
-# known, you can say of each story whether it holds together, and of the model how far it is from perfect. From here on you
-# build it.
+# A language model gives each possible next token a chance, and a story is one draw after another. The grammar of the tales
+# is known, so you can tell whether a story holds together and how far the model is from perfect. From here on you build
+# it.
 #
 # ## Read on
 #

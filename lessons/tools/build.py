@@ -106,6 +106,8 @@ def tidy(cell, count):
             _keep_stream(kept, output)
             continue
         if WIDGET in output.get("data", {}):
+            if NOISE.search(output.data.get("text/plain", "")):
+                continue  # a progress bar
             del output.data[WIDGET]
             if not {"image/png", "image/svg+xml", "text/html"} & set(output.data):
                 raise BuildError("a widget without a still picture: show one in the same output, for GitHub")

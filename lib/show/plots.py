@@ -206,12 +206,12 @@ def draw_histogram(series, *, bins=40, xlabel="", ylabel="share", xlog=False, yl
 
 
 @theme.styled
-def draw_bars(
-    values, *, xlabel="", log=False, floors=None, colors=None, form="{:,.4g}", title="", height=None, alt=None
-):
+def draw_bars(values, *, xlabel="", log=False, xlim=None, floors=None, colors=None, form="{:,.4g}", title="",
+              height=None, alt=None):  # fmt: skip
     """Return a figure of horizontal bars with their numbers. values: {name: number} or {group: {name: number}}.
 
-    floors: {name: number}, dashed vertical lines. form: how a number is written.
+    `xlim`: fixed ends of the axis, for a widget. floors: {name: number}, dashed vertical lines. form: how a number is
+    written.
     """
     grouped = all(isinstance(value, dict) for value in values.values())
     groups = values if grouped else {name: {name: value} for name, value in values.items()}
@@ -245,6 +245,8 @@ def draw_bars(
         ax.set_xscale("log")
     else:
         ax.xaxis.set_major_formatter(lambda value, _: theme.tick(value))
+    if xlim is not None:
+        ax.set_xlim(xlim)
     theme.fit(fig, ax)
     told = [f"{name} {form.format(float(value))}" for group in groups.values() for name, value in group.items()]
     fig.alt_text, fig.in_words = alt, f"{title}: {', '.join(told)}.".removeprefix(": ")

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 VERDICTS = (
     "holds",
+    "adds up",
+    "holds for the norm alone",
     "holds from some length on",
     "holds for many texts at once",
     "does not hold here",
@@ -24,6 +26,7 @@ CLAIMS = {
         "arXiv 2302.13971, section 2",
     ),
     "rmsnorm-faster": Claim("RMSNorm in place of LayerNorm takes 7 to 64 % less time", "arXiv 1910.07467, abstract"),
+    "swiglu-relu": Claim("SwiGLU reaches a lower loss than a ReLU layer of the same size", "arXiv 2002.05202, table 1"),
     "openelm-accuracy": Claim("scaling by layer beats a uniform model of the same size", "arXiv 2404.14619"),
     "openelm-instruct": Claim("instruction tuning improves the mean accuracy at every size", "arXiv 2404.14619"),
     "eagle-size": Claim("Eagle 7B has 7.52B parameters", "RWKV blog, Eagle 7B"),

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lessons.exercises.lesson_03 import layer, product_weights
+from lessons.exercises.lesson_03 import product_weights
+from lessons.exercises.lesson_03_wrong import layer
 from tests.exercises.rights import right
 
 

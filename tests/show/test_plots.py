@@ -112,3 +112,8 @@ def test_ticks_in_words():
         "10\u207b\u2076",
         "10\u00b9\u00b2",
     ]
+
+
+def test_bars_keep_the_axis_that_they_are_given():
+    ends = [plots.draw_bars({"a": value}, xlim=(0, 1)).axes[0].get_xlim() for value in (0.1, 0.9)]
+    assert ends == [(0, 1), (0, 1)]

@@ -290,3 +290,13 @@ def test_what_only_imports_asks_or_draws_is_folded():
     ]
     shown = ["x = 1", "import torch\nx = torch.ones(3)", "def f():\n    plots.curves(x)", "print(plots.ends)", ""]
     assert all(map(notebook.is_furniture, folded)) and not any(map(notebook.is_furniture, shown))
+
+
+@pytest.mark.parametrize(
+    "bar", [" 40%|####      | 4/10 [00:01<00:02,  2.90it/s]", "  0%|          | 0/10 [00:00<?, ?it/s]"]
+)
+def test_a_progress_bar_that_is_a_widget_goes(bar):
+    output = nbformat.v4.new_output("display_data", data={WIDGET: {}, "text/plain": bar})
+    cell = nbformat.v4.new_code_cell("1", outputs=[output])
+    build.tidy(cell, 1)
+    assert cell.outputs == []
