@@ -24,6 +24,12 @@ CLAIMS = {
         "arXiv 2302.13971, section 2",
     ),
     "rmsnorm-faster": Claim("RMSNorm in place of LayerNorm takes 7 to 64 % less time", "arXiv 1910.07467, abstract"),
+    "rope-relative": Claim(
+        "with RoPE a score depends on the relative position alone", "arXiv 2104.09864, section 3.2.2"
+    ),
+    "rope-decay": Claim(
+        "RoPE lets the dependency between tokens decay with their distance", "arXiv 2104.09864, abstract"
+    ),
     "openelm-accuracy": Claim("scaling by layer beats a uniform model of the same size", "arXiv 2404.14619"),
     "eagle-size": Claim("Eagle 7B has 7.52B parameters", "RWKV blog, Eagle 7B"),
     "eagle-languages": Claim("Eagle 7B was trained on 100+ languages", "RWKV blog, Eagle 7B"),
