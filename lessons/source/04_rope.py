@@ -477,7 +477,7 @@ plots.heatmap(
 # You don't have to change the rotation. Put the channels where it looks for them: permute the **rows of the weights** that
 # make queries and keys.
 #
-# Such steps are hard to read as a chain of `view` and `transpose`. [einops](https://einops.rocks) lets you name the axes:
+# Such steps are hard to read as a chain of `view` and `transpose`. [`einops`](https://einops.rocks) lets you name the axes:
 # `rearrange` takes a tensor and two shapes, before and after an arrow. Parentheses join axes into one, and the name on
 # the right counts fastest. Nothing is computed; the numbers change places. From here on the course writes shapes in
 # this way.
@@ -501,7 +501,7 @@ print("column by column:", rearrange(numbers, "(row column) -> (column row)", ro
 # </details>
 # <details><summary>Hint 2: swap</summary>
 #
-# Half-split is numbered by (head, i, j). Swap two letters. Without einops: `weight.reshape(n_heads, N // 2, 2, C)`, swap
+# Half-split is numbered by (head, i, j). Swap two letters. Without `einops`: `weight.reshape(n_heads, N // 2, 2, C)`, swap
 # axes 1 and 2, and reshape back.
 #
 # </details>

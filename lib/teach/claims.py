@@ -30,6 +30,10 @@ CLAIMS = {
     "rope-decay": Claim(
         "RoPE lets the dependency between tokens decay with their distance", "arXiv 2104.09864, abstract"
     ),
+    "gqa-memory": Claim(
+        "sharing G heads of keys and values among H makes the KV cache H/G times smaller",
+        "arXiv 2305.13245, section 2.2",
+    ),
     "openelm-accuracy": Claim("scaling by layer beats a uniform model of the same size", "arXiv 2404.14619"),
     "eagle-size": Claim("Eagle 7B has 7.52B parameters", "RWKV blog, Eagle 7B"),
     "eagle-languages": Claim("Eagle 7B was trained on 100+ languages", "RWKV blog, Eagle 7B"),
