@@ -34,6 +34,7 @@ CLAIMS = {
         "sharing G heads of keys and values among H makes the KV cache H/G times smaller",
         "arXiv 2305.13245, section 2.2",
     ),
+    "flash-memory": Claim("FlashAttention's memory grows linearly with the length", "arXiv 2205.14135, section 4.3"),
     "openelm-accuracy": Claim("scaling by layer beats a uniform model of the same size", "arXiv 2404.14619"),
     "eagle-size": Claim("Eagle 7B has 7.52B parameters", "RWKV blog, Eagle 7B"),
     "eagle-languages": Claim("Eagle 7B was trained on 100+ languages", "RWKV blog, Eagle 7B"),
