@@ -6,7 +6,7 @@ import reprlib
 
 import torch
 
-from lessons.checker.verdict import TOLERANCE, compare_leaf, flatten, kind, position
+from lessons.checker.verdict import TOLERANCE, compare_leaf, flatten, kind, nested, position
 
 WIDE = 66  # characters of a line that is left for a value
 FULL = 12  # numbers of a tensor that is shown in full
@@ -80,6 +80,8 @@ def got_and_expected(yours, expected, tolerance=None):
     if isinstance(mine, torch.Tensor) and isinstance(theirs, torch.Tensor):
         return of_tensors(mine.detach(), theirs.detach(), tolerance)
     if type(mine) is type(theirs) and type(mine) in (list, tuple, str, bytes):
+        if any(nested(part) for part in (*mine, *theirs)):
+            return None  # tuples of other lengths: tensors in them have no plain !=, and the lengths are told already
         i = next((i for i, pair in enumerate(zip(mine, theirs, strict=False)) if pair[0] != pair[1]), None)
         i = min(len(mine), len(theirs)) if i is None else i
         return around(mine, i), around(theirs, i)

@@ -3,6 +3,33 @@
 import torch
 
 from lessons.checker.check import Checks
+from lessons.exercises.lesson_04_wrong import (
+    WRONG_ANGLES,
+    WRONG_ENDS,
+    WRONG_ORDERS,
+    WRONG_TABLES,
+    WRONG_TURNS,
+    angles_by,
+    back,
+    beside,
+    by_formula,
+    by_heads,
+    by_key_heads,
+    columns,
+    half_split_in_place,
+    halves,
+    left_out,
+    only_angles,
+    renamed,
+    rotation,
+    same,
+    turn,
+    turns,
+    uncut,
+    with_parts,
+    written_in_turn,
+    zipped,
+)
 from lib.layers.rope import rope_table, rotate_half_split, rotate_interleaved, to_half_split, to_interleaved
 
 checks = Checks("04")
@@ -14,56 +41,6 @@ ROTATION = dict(points=4, dtypes=(torch.float64,), time=(0, -2), batch=(0,))
 def tables(*shape, **options):
     """Return a table for x of this shape: cos, sin."""
     return rope_table(shape[-1], shape[-2], **options)
-
-
-def halves(x):
-    """Return the two halves of the channels."""
-    return x.chunk(2, dim=-1)
-
-
-def turns(x):
-    """Return the even and the odd channels."""
-    return x[..., 0::2], x[..., 1::2]
-
-
-def beside(a, b):
-    """Join two halves by putting one behind the other."""
-    return torch.cat([a, b], dim=-1)
-
-
-def zipped(a, b):
-    """Join two halves in turns: a0 b0 a1 b1 ..."""
-    return torch.stack([a, b], dim=-1).flatten(-2)
-
-
-def rotation(split, formula, join):
-    """Return a rotation from its three parts: x -> (a, b); (a, b, cos, sin) -> new a, b; new a, b -> x."""
-    return lambda x, cos, sin: join(*formula(*split(x), cos, sin)).type_as(x)
-
-
-def turn(a, b, cos, sin):
-    """Return the pair turned: the right formula."""
-    return a * cos - b * sin, b * cos + a * sin
-
-
-WRONG_TURNS = {
-    "it turns the other way: the minus stands in the first line, a cos - b sin.": lambda a, b, c, s: (
-        a * c + b * s,
-        b * c - a * s,
-    ),
-    "both lines have a minus: the second is b cos + a sin.": lambda a, b, c, s: (a * c - b * s, b * c - a * s),
-    "there is no minus: the first line is a cos - b sin.": lambda a, b, c, s: (a * c + b * s, b * c + a * s),
-    "the second line uses the new a. Compute both from the old pair.": lambda a, b, c, s: (
-        a * c - b * s,
-        b * c + (a * c - b * s) * s,
-    ),
-    "cos and sin are swapped.": lambda a, b, c, s: (a * s - b * c, b * s + a * c),
-    "the two results are swapped: the new a comes first.": lambda a, b, c, s: (b * c + a * s, a * c - b * s),
-    "only the cosines are used.": lambda a, b, c, s: (a * c, b * c),
-    "only the first of each pair is turned.": lambda a, b, c, s: (a * c - b * s, b + 0 * s),
-    "nothing is turned.": lambda a, b, c, s: (a + 0 * s, b + 0 * s),
-    "no gradient: the result is detached.": lambda a, b, c, s: tuple(z.detach() for z in turn(a, b, c, s)),
-}
 
 
 def rotation_cases(e):
@@ -90,13 +67,9 @@ def half_split(e):
     e.mistake("the pairs are (2j, 2j + 1), and the result is in halves.", rotation(turns, turn, beside))
     e.mistake("the result is float32: end with `.type_as(x)`.", lambda x, cos, sin: beside(*turn(*halves(x), cos, sin)))
     e.mistake("it works on x in place: make new tensors.", half_split_in_place)
-
-
-def half_split_in_place(x, cos, sin):
-    """Turn x itself: the caller's queries are spoiled."""
-    a, b = halves(x)
-    x[:] = beside(*turn(a, b, cos, sin))
-    return x
+    e.mistake("what is multiplied by cos has N/2 channels: cut the last axis, `x.chunk(2, dim=-1)`.", uncut)
+    for hint, wrong in list(WRONG_ENDS.items())[:2]:
+        e.mistake(hint, wrong(halves))
 
 
 @checks.exercise("04.2", rope_table, points=3)
@@ -112,6 +85,9 @@ def table(e):
     e.case("offset 100,000", 8, 3, offset=100_000, hint=hint)
     for words, (positions, exponent) in WRONG_ANGLES.items():
         e.mistake(words, angles_by(positions, exponent))
+    for words, formula in WRONG_TABLES.items():
+        e.mistake(words, by_formula(formula))
+    e.mistake("these are the angles: return their cosines and their sines.", only_angles)
     e.mistake(
         "theta is the function's argument, not always 10,000.",
         lambda n, length, theta=1e4, offset=0: rope_table(n, length, offset=offset),
@@ -134,41 +110,6 @@ def table(e):
     )
 
 
-def plain(offset, length):
-    """Return the right first and last position (not included)."""
-    return offset, offset + length
-
-
-WRONG_ANGLES = {
-    "the offset is left out: every table begins at 0.": (lambda offset, length: (0, length), None),
-    "the table begins at 0 and goes on to the end: begin at the offset.": (
-        lambda offset, length: (0, offset + length),
-        None,
-    ),
-    "positions begin at 1: the first is 0.": (lambda offset, length: (offset + 1, offset + length + 1), None),
-    "the last position is offset + length: arange stops before its end.": (
-        lambda offset, length: (offset, offset + length + 1),
-        None,
-    ),
-    "the exponent lacks its 2: pair j has theta^(-2j/N).": (None, lambda j, n: -j / n),
-    "the exponent is -2j/(N/2), twice too large: divide by N.": (None, lambda j, n: -4 * j / n),
-    "the sign of the exponent: the hands get slower, theta^(-2j/N).": (None, lambda j, n: 2 * j / n),
-    "all hands turn at the same speed.": (None, lambda j, n: 0 * j),
-}
-
-
-def angles_by(positions=None, exponent=None, dtype=torch.float64):
-    """Return a rope_table with other positions, another exponent or another dtype."""
-
-    def answer(d_head, length, theta=10000.0, offset=0):
-        first, last = (positions or plain)(offset, length)
-        speed = theta ** (exponent or (lambda j, n: -2 * j / n))(torch.arange(d_head // 2, dtype=dtype), d_head)
-        angle = torch.outer(torch.arange(first, last, dtype=dtype), speed)
-        return angle.cos().float(), angle.sin().float()
-
-    return answer
-
-
 @checks.exercise("04.3", rotate_interleaved, **(ROTATION | {"points": 3}))
 def interleaved(e):
     """The rotation of the pairs (2j, 2j + 1)."""
@@ -182,6 +123,13 @@ def interleaved(e):
     )
     e.mistake("the pairs are (j, j + N/2), and the result is in turns.", rotation(halves, turn, zipped))
     e.mistake("the result is float32: end with `.type_as(x)`.", lambda x, cos, sin: zipped(*turn(*turns(x), cos, sin)))
+    e.mistake("the second line reads the new a, which is written already: take both from x.", written_in_turn)
+    e.mistake(
+        "a and b are the wrong way round: a is channel 2j, b is channel 2j + 1.",
+        rotation(lambda x: turns(x)[::-1], turn, zipped),
+    )
+    for hint, wrong in list(WRONG_ENDS.items())[2:]:
+        e.mistake(hint, wrong(turns))
 
 
 @checks.exercise("04.4", to_half_split, points=3)
@@ -213,6 +161,8 @@ def permutation(e):
         lambda w, n: to_half_split(w, n).reshape(n, -1, w.shape[1]).flip(0).reshape(w.shape),
     )
     e.mistake("n_heads is taken for the size of a head.", lambda w, n: to_half_split(w, w.shape[0] // n))
+    for hint, wrong in WRONG_ORDERS.items():
+        e.mistake(hint, wrong)
 
 
 def load_attention(weights, n_heads, n_kv_heads):
@@ -235,9 +185,6 @@ def loader(e):
         ("3 heads, 1 key head", 3, 1, 12, 18),
     ):
         e.case(name, e.randn(H * N, C), e.randn(G * N, C), e.randn(G * N, C), e.randn(C, H * N), H, G)
-    same = lambda w, H, G: w  # noqa: E731
-    by_heads, by_key_heads = (lambda w, H, G: to_half_split(w, H)), (lambda w, H, G: to_half_split(w, G))
-    back, back_keys = (lambda w, H, G: to_interleaved(w, H)), (lambda w, H, G: to_interleaved(w, G))
     e.mistake(
         "this is still the broken one: all four are permuted with n_heads.",
         with_parts(by_heads, by_heads, by_heads, by_heads),
@@ -261,10 +208,21 @@ def loader(e):
     e.mistake("keys are not permuted: they are rotated like queries.", with_parts(by_heads, same, same, same))
     e.mistake("queries are not permuted.", with_parts(same, by_key_heads, same, same))
     e.mistake("nothing is permuted: that is the crossed model again.", with_parts(same, same, same, same))
-    e.mistake("permuted the other way, half-split to interleaved.", with_parts(back, back_keys, same, same))
-
-
-def with_parts(query, key, value, output):
-    """Return a loader that treats each matrix by a function (matrix, n_heads, n_kv_heads) -> matrix."""
-    parts = {"query": ("wq", query), "key": ("wk", key), "value": ("wv", value), "output": ("wo", output)}
-    return lambda weights, H, G: {ours: part(weights[meta], H, G) for ours, (meta, part) in parts.items()}
+    e.mistake(
+        "permuted the other way, half-split to interleaved.",
+        with_parts(back(lambda H, G: H), back(lambda H, G: G), same, same),
+    )
+    e.mistake(
+        "the key heads are right now. But values and output are not rotated: leave them as they are.",
+        with_parts(by_heads, by_key_heads, by_heads, by_heads),
+    )
+    e.mistake(
+        "the output's columns are permuted: they meet the values, which are not rotated.",
+        with_parts(by_heads, by_key_heads, same, columns),
+    )
+    e.mistake("these are Meta's names: the keys of the result are query, key, value and output.", renamed)
+    e.mistake("value and output are left out: they come along as they are.", left_out)
+    e.mistake(
+        "queries and keys are crossed: wq makes the query, wk the key.",
+        lambda w, H, G: load_attention({**w, "wq": w["wk"], "wk": w["wq"]}, G, H),
+    )

@@ -6,7 +6,7 @@ import torch
 
 from lessons.checker.check import Checks
 from lessons.checker.limits import InWords
-from lessons.exercises.lesson_05_wrong import WRONG_LAYERS
+from lessons.exercises.lesson_05_wrong import WRONG_LAYERS, below_zero, heads_cut, joined_with_none, oldest
 from lib.layers.attention import GroupedAttention, attention_weights
 from lib.layers.rope import rope_table
 from lib.layers.shared import Shared
@@ -58,12 +58,34 @@ def weights(e):
         lambda q, k: attention_weights(q, k / q.shape[1] ** 0.5),
     )
     e.mistake("multiplied by sqrt(N), not divided.", lambda q, k: attention_weights(q, k * q.shape[-1]))
+    e.mistake(
+        "divided by sqrt(T): N is the size of a head, the last axis.",
+        lambda q, k: attention_weights(q, k * (q.shape[-1] / q.shape[2]) ** 0.5),
+    )
+    e.mistake("it is the scores that are divided, before the softmax.", divided_late)
+    e.mistake(
+        "`.T` turns all axes round: `k.transpose(-1, -2)` swaps the last two.", lambda q, k: q @ k.permute(3, 2, 1, 0)
+    )
+    e.mistake("`~` needs a mask of True and False: `dtype=torch.bool`.", lambda q, k: ~scores_of(q, k))
+
+
+def divided_late(q, k):
+    """The weights are divided, and not the scores."""
+    root = math.sqrt(q.shape[-1])
+    return hide(scores_of(q, k) * root).softmax(-1) / root
 
 
 WRONG_WEIGHTS = {
     "there is no mask: a token sees later ones.": lambda a: a.softmax(-1),
     "the mask ignores that the queries are the last T of S tokens: the diagonal is S - T.": lambda a: hide(
         a, 0
+    ).softmax(-1),
+    "the diagonal is S - T, not T - S.": lambda a: hide(a, a.shape[-2] - a.shape[-1]).softmax(-1),
+    "the mask is T by T: it has S columns, one a key.": lambda a: a.masked_fill(
+        ~below(a[..., : a.shape[-2]]), -torch.inf
+    ).softmax(-1),
+    "a finite number leaves later tokens a little weight: masked scores are -torch.inf.": lambda a: a.masked_fill(
+        ~below(a), -10.0
     ).softmax(-1),
     "the mask is one too far: a token sees the next one.": lambda a: hide(a, a.shape[-1] - a.shape[-2] + 1).softmax(-1),
     "a token can't see itself: s = t is allowed.": lambda a: hide(a, a.shape[-1] - a.shape[-2] - 1).softmax(-1),
@@ -136,8 +158,17 @@ def shared(e):
         "the sequences are repeated, not the heads: axis 1.", lambda k, H: k.repeat_interleave(H // k.shape[1], 0)
     )
     e.mistake("the tokens are repeated, not the heads: axis 1.", lambda k, H: k.repeat_interleave(H // k.shape[1], 2))
+    e.mistake("the copies have an axis of their own: `(g r)` joins it with the heads.", apart)
+    e.mistake("without an axis all is laid in one row: `dim=1`.", lambda k, H: k.repeat_interleave(H // k.shape[1]))
+    e.mistake("r is not always 4: it is n_heads // G.", lambda k, H: k.repeat_interleave(4, 1))
+    e.mistake("`expand` can only widen an axis of length 1.", lambda k, H: k.expand(-1, H, -1, -1))
     e.mistake("all query heads read key head 0.", lambda k, H: k[:, :1].expand(-1, H, -1, -1))
     e.mistake("the groups come in the wrong order, the last first.", lambda k, H: shared_keys(k.flip(1), H))
+
+
+def apart(k, n_heads):
+    """(B, G, S, N) -> (B, G, R, S, N)."""
+    return k[:, :, None].expand(-1, -1, n_heads // k.shape[1], -1, -1)
 
 
 def recent(old, new, window):
@@ -175,6 +206,24 @@ def sliding(e):
         e.mistake(hint, kept(count))
     e.mistake("it keeps the oldest, not the latest.", oldest)
     e.mistake(
+        "for a window of 1 the slice is [-0:], which is all: cut after joining, or count from the front.",
+        lambda old, new, W: new if old is None else torch.cat([old[:, :, -(W - 1) :], new], 2),
+    )
+    e.mistake(
+        "a beginning has no old keys, but its tokens see each other: keep W - 1 + T of it.",
+        lambda old, new, W: new[:, :, -W:] if old is None else recent(old, new, W),
+    )
+    e.mistake("at the beginning `old` is None: there is nothing to join.", joined_with_none)
+    e.mistake("`[:, -k:]` cuts the heads: the tokens are axis 2, `[:, :, -k:]`.", heads_cut)
+    e.mistake(
+        "with fewer tokens than W - 1 + T the slice begins below 0, and cuts: max(0, ...), or count from the end.",
+        below_zero,
+    )
+    e.mistake(
+        "the heads are joined, not the tokens: `dim=2`.",
+        lambda old, new, W: new if old is None else torch.cat([old, new], dim=1),
+    )
+    e.mistake(
         "the new keys stand before the old ones: oldest first.",
         lambda old, new, W: new if old is None else torch.cat([new, old], 2)[:, :, : W - 1 + new.shape[2]],
     )
@@ -182,12 +231,6 @@ def sliding(e):
         "the heads are joined, not the tokens: axis 2.",
         lambda old, new, W: new if old is None else torch.cat([old, new[:, :, :1].expand_as(old)], 1),
     )
-
-
-def oldest(old, new, window):
-    """Keep the first keys."""
-    everything = new if old is None else torch.cat([old, new], dim=2)
-    return everything[:, :, : window - 1 + new.shape[2]]
 
 
 def cache_bytes(config, length, bytes_per_number=2):
@@ -217,6 +260,14 @@ def counted(e):
         "the size of a head is missing.": lambda c: 1 / c.d_head,
     }.items():
         e.mistake(hint, lambda c, n, size=2, factor=factor: round(cache_bytes(c, n, size) * factor(c)))
+    e.mistake(
+        "`window` is None where a token sees everything, and None has no minimum: ask for that first.",
+        lambda c, n, size=2: cache_bytes(c, min(n, c.window), size),
+    )
+    e.mistake(
+        "a key has d_head numbers, not d_model.", lambda c, n, size=2: cache_bytes(c, n, size) // c.d_head * c.d_model
+    )
+    e.mistake("these are GiB: return bytes.", lambda c, n, size=2: cache_bytes(c, n, size) / 2**30)
     e.mistake("the window is forgotten: older keys are thrown away.", lambda c, n, size=2: cache_bytes(c, 1, size) * n)
     e.mistake("the bytes of a number are always 2: use the argument.", lambda c, n, size=2: cache_bytes(c, n, 2))
     e.mistake("these are numbers, not bytes.", lambda c, n, size=2: cache_bytes(c, n, 1))

@@ -1,9 +1,10 @@
-"""Wrong forms of lesson 05's layer, one slip each, and the parts to make them."""
+"""Wrong forms of lesson 05's layer and of its window, one slip each, and the parts to make them."""
 
 import math
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 
 from lib.layers.attention import GroupedAttention, attend
 from lib.layers.kv_cache import KVCache
@@ -69,6 +70,104 @@ class Viewed(GroupedAttention):
         return self.output(y.transpose(1, 2).reshape(B, T, -1)), state
 
 
+class Beside(GroupedAttention):
+    """What comes out of attention is reshaped without putting the tokens first."""
+
+    def forward(self, x, state, shared):
+        """(B, T, C) -> (B, T, C), wrong."""
+        q, k, v = (self.heads(w(x)) for w in (self.query, self.key, self.value))
+        q, k = (rotate_half_split(z, shared.cos, shared.sin) for z in (q, k))
+        state = store(state, k, v)
+        return self.finish(attend(q, state.keys, state.values), x), state
+
+    def heads(self, z):
+        """(B, T, H * N) -> (B, H, T, N)."""
+        return rearrange(z, "b t (h n) -> b h t n", n=self.d_head)
+
+    def finish(self, y, x):
+        """(B, H, T, N) -> (B, T, C)."""
+        return self.output(y.reshape(*x.shape[:2], -1))
+
+
+class Strided(Beside):
+    """The channels of a head are taken with a stride: (n h), not (h n)."""
+
+    def heads(self, z):
+        """Every head gets each H-th channel."""
+        return rearrange(z, "b t (n h) -> b h t n", n=self.d_head)
+
+    def finish(self, y, x):
+        """(B, H, T, N) -> (B, T, C)."""
+        return self.output(rearrange(y, "b h t n -> b t (h n)"))
+
+
+class Unmixed(Beside):
+    """The heads side by side, without the output matrix."""
+
+    def finish(self, y, x):
+        """(B, H, T, N) -> (B, T, H * N)."""
+        return rearrange(y, "b h t n -> b t (h n)")
+
+
+class TurnedWhole(Strided):
+    """All channels of a token are turned as one large head."""
+
+    def forward(self, x, state, shared):
+        """(B, T, C) -> (B, T, C), wrong."""
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        q, k = (rotate_half_split(z, *self.wide(z, shared)) for z in (q, k))
+        q, k, v = (Beside.heads(self, z) for z in (q, k, v))
+        state = store(state, k, v)
+        return self.finish(attend(q, state.keys, state.values), x), state
+
+    def wide(self, z, shared):
+        """The table once for each head."""
+        return (table.repeat(1, z.shape[-1] // self.d_head) for table in (shared.cos, shared.sin))
+
+
+def dropped(q, k, v, state):
+    """What append returns is not kept."""
+    state = KVCache(k, v) if state is None else state
+    return attend(q, state.keys, state.values), state
+
+
+def twice(q, k, v, state):
+    """A first cache is made, and then the same tokens are appended."""
+    state = (KVCache(k, v) if state is None else state).append(k, v)
+    return attend(q, state.keys, state.values), state
+
+
+def kept_old(q, k, v, state):
+    """The longer cache is read, and the old one returned."""
+    longer = store(state, k, v)
+    return attend(q, longer.keys, longer.values), longer if state is None else state
+
+
+def swapped(q, k, v, state):
+    """Values are kept as keys."""
+    state = store(state, v, k)
+    return attend(q, state.keys, state.values), state
+
+
+def late(again):
+    """Return a layer that turns the new keys after the cache; again: whether they were turned before it, too."""
+
+    def middle(q, k, v, cos, sin, state):
+        k = rotate_half_split(k, cos, sin) if again else k
+        state, new = store(state, k, v), k.shape[2]
+        keys = torch.cat([state.keys[:, :, :-new], rotate_half_split(state.keys[:, :, -new:], cos, sin)], 2)
+        return attend(rotate_half_split(q, cos, sin), keys, state.values), state
+
+    return layer(middle)
+
+
+def all_turned(q, k, v, cos, sin, state):
+    """Everything in the cache is turned by the new tokens' table, which fits the new tokens alone."""
+    state = store(state, k, v)
+    keys = rotate_half_split(state.keys, cos, sin)
+    return attend(rotate_half_split(q, cos, sin), keys, state.values), state
+
+
 def see(mask):
     """Return attention by torch with a mask made by mask(T, S)."""
 
@@ -82,6 +181,29 @@ def see(mask):
 def tiled(q, k, v):
     """Attention with key heads 0 1 0 1."""
     return attend(q, *(z.repeat(1, q.shape[1] // z.shape[1], 1, 1) for z in (k, v)))
+
+
+def joined_with_none(old, new, window):
+    """No word on the beginning."""
+    return torch.cat([old, new], dim=2)[:, :, -(window - 1 + new.shape[2]) :]
+
+
+def heads_cut(old, new, window):
+    """The slice stands on axis 1."""
+    everything = new if old is None else torch.cat([old, new], dim=2)
+    return everything[:, -(window - 1 + new.shape[2]) :]
+
+
+def below_zero(old, new, window):
+    """The first place is counted, and may be negative."""
+    everything = new if old is None else torch.cat([old, new], dim=2)
+    return everything[:, :, everything.shape[2] - (window - 1 + new.shape[2]) :]
+
+
+def oldest(old, new, window):
+    """Keep the first keys."""
+    everything = new if old is None else torch.cat([old, new], dim=2)
+    return everything[:, :, : window - 1 + new.shape[2]]
 
 
 HALF = rotate_half_split
@@ -103,6 +225,19 @@ WRONG_LAYERS = {
     "keys and values are mixed up.": cached(
         lambda q, k, v, state: (attend(q, store(state, k, v).values, store(state, k, v).keys), store(state, k, v))
     ),
+    "`append` changes nothing in place: keep what it returns, state = state.append(k, v).": cached(dropped),
+    "a new cache holds k and v already: they are appended a second time.": cached(twice),
+    "keys and values are swapped in the cache: KVCache(keys, values).": cached(swapped),
+    "the old cache is returned: return the longer one.": cached(kept_old),
+    "the new keys are turned after the cache: turn each once, before it is put there.": late(again=False),
+    "keys are turned twice, before the cache and after it: once is enough.": late(again=True),
+    "the whole cache is turned by the table of the new tokens: turn the new keys, before they are put there.": layer(
+        all_turned
+    ),
+    "heads and tokens mix at the end: (B, H, T, N) must become (B, T, H, N) before the heads are joined.": Beside,
+    "the channels of a head lie side by side: (h n), not (n h).": Strided,
+    "the heads are not mixed: self.output is missing.": Unmixed,
+    "q and k are turned before they are cut into heads: each head has pairs of its own.": TurnedWhole,
     "key heads are tiled, 0 1 0 1: neighbours share, 0 0 1 1.": turned(HALF, HALF, None, tiled),
     "there is no causal mask.": turned(HALF, HALF, None, see(lambda T, S: torch.ones(T, S, dtype=torch.bool))),
     "the mask ignores the cache: query t stands at position S - T + t (torch's is_causal counts from 0).": turned(

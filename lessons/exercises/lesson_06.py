@@ -3,7 +3,16 @@
 import torch
 
 from lessons.checker.check import Checks
-from lessons.exercises.lesson_06_wrong import SLIPS, WRONG_SUMS, with_sums
+from lessons.checker.limits import InWords
+from lessons.exercises.lesson_06_wrong import (
+    SLIPS,
+    WRONG_LOSSES,
+    WRONG_MERGES,
+    WRONG_SUMS,
+    Largest,
+    chunked_loss,
+    with_sums,
+)
 from lib.layers.online_softmax import add_block
 
 checks = Checks("06")
@@ -102,8 +111,27 @@ def repaired(e):
             o + p @ v / p.sum(),
         ),
         "only the last block is left.": lambda l, o, c, p, v: (p.sum(), p @ v),
+        "the factor is upside down: (maximum - larger).exp(), at most 1, multiplies.": lambda l, o, c, p, v: (
+            l / c + p.sum(),
+            o / c + p @ v,
+        ),
+        "the block is measured from its own maximum: from `larger`, like all the rest.": lambda l, o, c, p, v: (
+            l * c + p.sum() / p.max(),
+            o * c + p @ v / p.max(),
+        ),
+        "the block is measured from the old maximum: from `larger`, the new one.": lambda l, o, c, p, v: (
+            l * c + p.sum() / c,
+            o * c + p @ v / c,
+        ),
     }.items():
         e.mistake(hint, stream(sums))
+    e.mistake("no maximum is subtracted: large scores overflow.", unmeasured_mean)
+
+
+def unmeasured_mean(blocks):
+    """Powers as they are."""
+    scores, values = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    return scores.exp() @ values / scores.exp().sum()
 
 
 def merge(one, other):
@@ -150,42 +178,31 @@ def merging(e):
         ),
     }.items():
         e.mistake(hint, merged(sums))
+    for hint, wrong in WRONG_MERGES.items():
+        e.mistake(hint, wrong)
     e.mistake("maxima are not added: the larger of the two.", lambda s, t: (s[0] + t[0], *merge(s, t)[1:]))
-    e.mistake("always measured from the first maximum: it overflows when the second is larger.", from_first)
 
 
-def from_first(one, other):
-    """Measure both from the first maximum."""
-    factor = torch.exp(other[0] - one[0])
-    return one[0], one[1] + factor * other[1], one[2] + factor * other[2]
+def few_logits(answer, x, head, targets, chunk=256):
+    """Call a loss, and refuse it where it holds the logits of more words than a chunk has."""
+    held = Largest(x.shape[1])
+    with held:
+        loss = answer(x, head, targets, chunk)
+    # With chunks of one word even a row of their sums has as many numbers as the logits.
+    if 1 < chunk < len(head) and held.numbers > len(x) * chunk:
+        raise InWords(
+            f"it makes a tensor of {held.numbers} numbers, but {len(x)} tokens and {chunk} words have"
+            f" {len(x) * chunk} logits: go over the words in chunks, for all tokens at once"
+        )
+    return loss
 
 
-def chunked_loss(x, head, targets, chunk=256):
-    """x (T, C), head (V, C), targets (T,) -> the mean cross-entropy, `chunk` words at a time."""
-    return streamed(lambda total, shrink, power: total * shrink + power)(x, head, targets, chunk)
+def left_out_of_the_call(answer, *inputs):
+    """Call a loss without a chunk."""
+    return answer(*inputs)
 
 
-def streamed(total_of, target=lambda x, head, targets: (x * head[targets]).sum(-1), finish=torch.mean):
-    """Return a loss whose running total is total_of(total, shrink, sum of powers), right or wrong."""
-
-    def run(x, head, targets, chunk=256):
-        maximum, total = torch.full_like(x[:, 0], -torch.inf), torch.zeros_like(x[:, 0])
-        for w in range(0, len(head), chunk):
-            z = x @ head[w : w + chunk].T
-            larger = torch.maximum(maximum, z.amax(-1))
-            total = total_of(total, torch.exp(maximum - larger), torch.exp(z - larger[:, None]).sum(-1))
-            maximum = larger
-        return finish(maximum + total.log() - target(x, head, targets))
-
-    return run
-
-
-def right_total(total, shrink, power):
-    """Shrink the old, add the new."""
-    return total * shrink + power
-
-
-@checks.exercise("06.4", chunked_loss, points=4)
+@checks.exercise("06.4", chunked_loss, points=4, call=few_logits)
 def loss(e):
     """Cross-entropy without the logits."""
     e.case("a last chunk that is smaller", e.randn(7, 5), e.randn(23, 5), e.randint(23, 7), 8)
@@ -193,42 +210,10 @@ def loss(e):
     e.case("one chunk", e.randn(3, 5), e.randn(9, 5), e.randint(9, 3), 100)
     e.case("one word at a time", e.randn(4, 5), e.randn(11, 5), e.randint(11, 4), 1)
     e.case("large logits", 60 * e.randn(4, 5), e.randn(16, 5), e.randint(16, 4), 4)
-    e.case("chunk left out of the call", e.randn(4, 5), e.randn(300, 5), e.randint(300, 4))
-    e.mistake("the old total is not shrunk.", streamed(lambda l, c, p: l + p))
-    e.mistake("only the last chunk is left in the total.", streamed(lambda l, c, p: p))
-    e.mistake("the sum over the tokens: it is the mean.", streamed(right_total, finish=torch.sum))
-    e.mistake("a loss for each token: take the mean.", streamed(right_total, finish=lambda z: z))
-    e.mistake("the target's logit is missing.", streamed(right_total, lambda x, head, t: 0 * x[:, 0]))
-    e.mistake("the target's logit is added: subtract it.", streamed(right_total, lambda x, h, t: -(x * h[t]).sum(-1)))
-    e.mistake("the sign is wrong: a loss is not negative.", streamed(right_total, finish=lambda z: -z.mean()))
-    e.mistake("the maximum is not added to the logarithm: m + ln(total).", without_maximum)
-    e.mistake("the logarithms of the chunks are added: ln(a + b) is not ln(a) + ln(b).", added_logs)
-    e.mistake("no maximum is subtracted: large logits overflow.", overflowing)
-    e.mistake("the last chunk is lost when it is smaller.", lost_end)
-
-
-def without_maximum(x, head, targets, chunk=256):
-    """ln(total) alone."""
-    return (chunked_loss(x, head, targets, chunk) - (x @ head.T).amax(-1).mean()).mean()
-
-
-def added_logs(x, head, targets, chunk=256):
-    """The sum of the chunks' log-sum-exps."""
-    logs = sum((x @ part.T).logsumexp(-1) for part in head.split(chunk))
-    return (logs - (x * head[targets]).sum(-1)).mean()
-
-
-def overflowing(x, head, targets, chunk=256):
-    """Powers as they are."""
-    total = sum((x @ part.T).exp().sum(-1) for part in head.split(chunk))
-    return (total.log() - (x * head[targets]).sum(-1)).mean()
-
-
-def lost_end(x, head, targets, chunk=256):
-    """Whole chunks only, unless there is none."""
-    whole = len(head) // chunk * chunk or len(head)
-    logs = (x @ head[:whole].T).logsumexp(-1)
-    return (logs - (x * head[targets]).sum(-1)).mean()
+    last = e.randn(4, 5), e.randn(300, 5), e.randint(300, 4)
+    e.case("chunk left out of the call", *last, call=left_out_of_the_call)
+    for hint, wrong in WRONG_LOSSES.items():
+        e.mistake(hint, wrong)
 
 
 @checks.exercise("06.5", 32768 * (128 + 1), points=1)
@@ -240,3 +225,6 @@ def numbers_kept(e):
     e.mistake("m + ln(l) is one number, not two.", 32768 * 130)
     e.mistake("these are bytes of two: count numbers.", 2 * 32768 * 129)
     e.mistake("that is for one query: there are 32,768.", 129)
+    e.mistake("that is for all 32 heads: one head was asked for.", 32768 * 129 * 32)
+    e.mistake("each of the 32,768 queries has N numbers and one more: T times (N + 1), not T + N.", 32768 + 128)
+    e.mistake("queries, keys and values are there in both forms: count the result and one number each.", 32768 * 385)

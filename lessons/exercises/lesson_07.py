@@ -1,11 +1,17 @@
 """The exercises of lesson 07: the block, the whole model, names of weights, the count, and a broken forward."""
 
+import re
 from dataclasses import replace
 
 import torch
 
 from lessons.checker.check import Checks
+from lessons.checker.limits import InWords
 from lessons.exercises.lesson_07_wrong import (
+    WRONG_BLOCKS,
+    WRONG_FORWARDS,
+    WRONG_MODELS,
+    assemble,
     channels_first,
     no_norm,
     no_residual,
@@ -15,6 +21,7 @@ from lessons.exercises.lesson_07_wrong import (
     parallel,
     post_norm,
     wrong_block,
+    wrong_model,
 )
 from lib.layers.attention import GroupedAttention
 from lib.layers.mlp import SwiGLU
@@ -23,7 +30,7 @@ from lib.layers.rope import rope_table
 from lib.layers.shared import Shared
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.presets import PRESETS
-from lib.models.skeleton import Block, State
+from lib.models.skeleton import Block
 from lib.weights.convert import expand
 from lib.weights.names import HUGGING_FACE_LLAMA
 
@@ -39,9 +46,21 @@ def run_block(block, x, position=0):
     """Run a block on x (B, T, C) in two calls, the second with the state of the first; return both outputs as one."""
     first, second = x[:, :3], x[:, 3:]
     tables = [rope_table(4, part.shape[1], offset=at, dtype=x.dtype) for part, at in ((first, 0), (second, 3))]
-    y, state = block(first, (None, None), Shared(*tables[0]))
-    z, _ = block(second, state, Shared(*tables[1]))
-    return torch.cat([y, z], 1)
+    y, state = pair_of(block(first, (None, None), Shared(*tables[0])))
+    z, last = pair_of(block(second, state, Shared(*tables[1])))
+    kept = last[0].keys.shape[2] if hasattr(last[0], "keys") else 0
+    return torch.cat([y, z], 1), kept
+
+
+def pair_of(result):
+    """Return what a block gave, x and the pair of states, or say what is missing."""
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise InWords("forward must return two things, x and the pair of the new states: return x, (time, channel)")
+    if not isinstance(result[1], (tuple, list)) or len(result[1]) != 2:
+        raise InWords(
+            "the second thing that forward returns must be a pair, the time mixer's state and the channel mixer's"
+        )
+    return result
 
 
 class _Block(Block):
@@ -77,6 +96,8 @@ def block(e):
     e.mistake("the norms come after the sum (post-norm): LLaMA norms what goes into a mixer.", wrong_block(post_norm))
     e.mistake("norm_time is used twice: the channel mixer has norm_channels.", wrong_block(one_norm))
     e.mistake("the order: time first, then channels.", wrong_block(channels_first))
+    for hint, wrong in WRONG_BLOCKS.items():
+        e.mistake(hint, wrong_block(wrong))
 
 
 def run_model(model, tokens, split=None):
@@ -86,26 +107,6 @@ def run_model(model, tokens, split=None):
     first, state = model(tokens[:, :split])
     second, state = model(tokens[:, split:], state)
     return torch.cat([first, second], 1), state.position
-
-
-def wrong_model(change):
-    """Make a Llama whose forward is `change(model, tokens, state)`."""
-    return type("Wrong", (Llama,), {"forward": lambda self, tokens, state=None: change(self, tokens, state)})
-
-
-def assemble(model, tokens, state=None, offset=True, norm=True, keep=True, count=True, same=False, late=0):
-    """Run a Llama by hand, with one thing left out."""
-    state = State(0, [(None, None)] * len(model.blocks)) if state is None else state
-    T, config, x = tokens.shape[1], model.config, model.embed(tokens)
-    at = state.position + (late if state.position else 0) if offset else 0
-    cos, sin = rope_table(config.d_head, T, config.rope_theta, offset=at, dtype=x.dtype)
-    layers = []
-    for block, layer in zip(model.blocks, state.layers, strict=True):
-        block = model.blocks[0] if same else block
-        x, new = block(x, layer, Shared(cos, sin))
-        layers.append(new if keep else layer)
-    position = state.position + T if count else T
-    return model.head(model.norm(x) if norm else x), State(position, layers)
 
 
 @checks.exercise("07.2", reference=Llama, points=5, call=run_model)
@@ -125,29 +126,8 @@ def llama(e):
     e.case(
         "another theta", e.randint(31, 3, 7), build=(replace(SMALL, rope_theta=100.0),), hint="theta is in the config."
     )
-    e.mistake(
-        "the angles begin at 0 in each call: `offset=state.position`.",
-        wrong_model(lambda *a: assemble(*a, offset=False)),
-    )
-    e.mistake("the last norm before the head is missing.", wrong_model(lambda *a: assemble(*a, norm=False)))
-    e.mistake("the blocks' new states are thrown away: collect them.", wrong_model(lambda *a: assemble(*a, keep=False)))
-    e.mistake("the new position is the old one plus T.", wrong_model(lambda *a: assemble(*a, count=False)))
-    e.mistake(
-        "the first block is used for all: walk over self.blocks.", wrong_model(lambda *a: assemble(*a, same=True))
-    )
-    e.mistake("the angles begin one too late: the first new token stands at state.position.", wrong_model(_late))
-    e.mistake("theta is not the config's.", wrong_model(_fixed_theta))
-
-
-def _late(model, tokens, state):
-    return assemble(model, tokens, state, late=1)
-
-
-def _fixed_theta(model, tokens, state):
-    held, model.config = model.config, replace(model.config, rope_theta=10000.0)
-    logits = assemble(model, tokens, state)
-    model.config = held
-    return logits
+    for hint, change in WRONG_MODELS.items():
+        e.mistake(hint, wrong_model(change))
 
 
 def their_name(name):
@@ -173,6 +153,29 @@ def name_of_a_weight(e):
     e.mistake("gate and up are crossed: the gate goes through silu.", _crossed_gate)
     e.mistake("the number of the block is lost.", lambda name: their_name(name).replace(".11.", ".1."))
     e.mistake("`model.` is missing in front.", lambda name: their_name(name).removeprefix("model."))
+    e.mistake("`blocks.` becomes `model.layers.`, with `model.` in front.", _without_model)
+    e.mistake("three names stand outside of the blocks, and change too: treat them first.", _blocks_alone)
+    e.mistake("`replace` makes a new text: keep it, name = name.replace(...).", lambda name: name)
+    e.mistake("the names of the MLP still stand as ours: `mix_channels` is `mlp`, with `_proj` behind.", _without_mlp)
+    e.mistake("`embed` is `embed_tokens` there.", lambda name: their_name(name).replace("embed_tokens", "embed"))
+    e.mistake("`.weight` at the end stays.", lambda name: their_name(name).removesuffix(".weight"))
+    e.mistake("one name is asked for, as a text: return it alone.", lambda name: {name: their_name(name)})
+    e.mistake(
+        "`head` is a part of no other name there: `lm_head.weight`, without `model.`.",
+        lambda name: their_name(name).replace("lm_head", "model.lm_head"),
+    )
+
+
+def _without_model(name):
+    return their_name(name).replace("model.layers", "layers")
+
+
+def _blocks_alone(name):
+    return their_name(name) if name.startswith("blocks.") else name
+
+
+def _without_mlp(name):
+    return re.sub(r"mlp\.(\w+)_proj", r"mix_channels.\1", their_name(name))
 
 
 def _swapped(name, a, b):
@@ -224,7 +227,14 @@ def parameters(e):
     e.mistake("the norms are missing: two in each block and one at the end.", lambda c: count(c, norms=0, last=0))
     e.mistake("the last norm is missing.", lambda c: count(c, last=0))
     e.mistake("the head is missing: it is a table of its own, where not tied.", lambda c: count(c, head=False))
+    e.mistake("each block has its own attention and MLP: times n_layers.", lambda c: count(replace(c, n_layers=1)))
+    e.mistake("tied: the one table is still there, count it once, not never.", _no_table)
+    e.mistake("LLaMA has no biases.", lambda c: count(c) + c.n_layers * 2 * (c.d_model + c.d_ff))
     e.mistake("heads times their size is n_heads * d_head, which need not be d_model.", _square)
+
+
+def _no_table(config):
+    return count(config) - config.tied * config.vocab_size * config.d_model
 
 
 def _square(config):
@@ -244,7 +254,7 @@ def run_repaired(forward, tokens, splits):
         for part in tokens.split(splits, 1):
             y, state = forward(model, part, state)
             logits.append(y)
-    return torch.cat(logits, 1), state.position
+    return torch.cat(logits, 1), state.position, len(state.layers)
 
 
 def _fixed_model():
@@ -262,16 +272,5 @@ def repaired_forward(e):
     e.case("all at once", tokens, [9])
     e.case("in two parts", tokens, [4, 5])
     e.case("token by token", tokens, [1] * 9)
-    e.mistake(
-        "half repaired: the states are kept now, but the angles still begin at 0.",
-        lambda *a: assemble(*a, offset=False),
-    )
-    e.mistake(
-        "each block's new state is still thrown away: collect them in a list.", lambda *a: assemble(*a, keep=False)
-    )
-    e.mistake("the first block is used for all: walk over model.blocks.", lambda *a: assemble(*a, same=True))
-    e.mistake("the new position is the old one plus T.", lambda *a: assemble(*a, count=False))
-    e.mistake(
-        "the angles begin one too late: the first new token stands at state.position.", lambda *a: assemble(*a, late=1)
-    )
-    e.mistake("the last norm before the head is missing.", lambda *a: assemble(*a, norm=False))
+    for hint, wrong in WRONG_FORWARDS.items():
+        e.mistake(hint, wrong)

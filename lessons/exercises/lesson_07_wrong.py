@@ -1,6 +1,11 @@
-"""Wrong blocks, one mistake each, for the checks of lesson 07."""
+"""Wrong blocks and models, one mistake each, for the checks of lesson 07."""
 
-from lib.models.skeleton import Block
+from dataclasses import replace
+
+from lib.layers.rope import rope_table
+from lib.layers.shared import Shared
+from lib.models.llama import Llama
+from lib.models.skeleton import Block, State
 
 
 def wrong_block(forward):
@@ -66,3 +71,147 @@ def channels_first(self, x, state, shared):
     x = x + y
     y, time = self.mix_time(self.norm_time(x), state[0], shared)
     return x + y, (time, channel)
+
+
+def branch_only(self, x, state, shared):
+    """The second mixer reads what the first one gave, not the sum."""
+    y, time = self.mix_time(self.norm_time(x), state[0], shared)
+    x = x + y
+    z, channel = self.mix_channels(self.norm_channels(y), state[1], shared)
+    return x + z, (time, channel)
+
+
+def last_branch(self, x, state, shared):
+    """What the second mixer gave is not added."""
+    y, time = self.mix_time(self.norm_time(x), state[0], shared)
+    y, channel = self.mix_channels(self.norm_channels(x + y), state[1], shared)
+    return y, (time, channel)
+
+
+def without_state(self, x, state, shared):
+    """The states that came are not given to the mixers."""
+    return Block.forward(self, x, (None, None), shared)
+
+
+def crossed_states(self, x, state, shared):
+    """The channel mixer's state comes first."""
+    x, (time, channel) = Block.forward(self, x, state, shared)
+    return x, (channel, time)
+
+
+WRONG_BLOCKS = {
+    "the second mixer reads norm(y): it reads the norm of x, to which y has been added.": branch_only,
+    "the second sum is missing: return x + y.": last_branch,
+    "the mixers get None: give each the state that came in for it.": without_state,
+    "the two states are crossed: the time mixer's comes first.": crossed_states,
+}
+
+
+def wrong_model(change):
+    """Make a Llama whose forward is `change(model, tokens, state)`."""
+    return type("Wrong", (Llama,), {"forward": lambda self, tokens, state=None: change(self, tokens, state)})
+
+
+def assemble(model, tokens, state=None, offset=True, norm=True, keep=True, count=True, same=False, late=0, fresh=False):
+    """Run a Llama by hand, with one thing left out."""
+    state = State(0, [(None, None)] * len(model.blocks)) if state is None or fresh else state
+    T, config, x = tokens.shape[1], model.config, model.embed(tokens)
+    at = state.position + (late if state.position else 0) if offset else 0
+    cos, sin = rope_table(config.d_head, T, config.rope_theta, offset=at, dtype=x.dtype)
+    layers = []
+    for block, layer in zip(model.blocks, state.layers, strict=True):
+        block = model.blocks[0] if same else block
+        x, new = block(x, layer, Shared(cos, sin))
+        layers.append(new if keep else layer)
+    position = state.position + T if count else T
+    return model.head(model.norm(x) if norm else x), State(position, layers)
+
+
+def _fixed_theta(model, tokens, state):
+    held, model.config = model.config, replace(model.config, rope_theta=10000.0)
+    logits = assemble(model, tokens, state)
+    model.config = held
+    return logits
+
+
+def _softmax(model, tokens, state):
+    logits, state = assemble(model, tokens, state)
+    return logits.softmax(-1), state
+
+
+def _one_on(model, tokens, state):
+    logits, new = assemble(model, tokens, state)
+    return logits, State((state.position if state else 0) + 1, new.layers)
+
+
+def by_hand(model, tokens, state, table=None, share=Shared, double=False, last=False):
+    """Run a Llama by hand: with another table, another third argument, or another list of states."""
+    state = State(0, [(None, None)] * len(model.blocks)) if state is None else state
+    T, config, x, layers = tokens.shape[1], model.config, model.embed(tokens), []
+    rows, first = table(state.position, T) if table else (T, state.position)
+    cos, sin = rope_table(config.d_head, rows, config.rope_theta, offset=first, dtype=x.dtype)
+    for block, layer in zip(model.blocks, state.layers, strict=False):
+        y, new = block(x, layer, share(cos, sin))
+        x = x + y if double else y
+        layers.append(new)
+    return model.head(model.norm(x)), State(state.position + T, layers[-1] if last else layers)
+
+
+def partly(**left_out):
+    """Return a forward of a Llama with one thing left out of `assemble`."""
+    return lambda model, tokens, state=None: assemble(model, tokens, state, **left_out)
+
+
+WRONG_MODELS = {
+    "the angles begin at 0 in each call: `offset=state.position`.": partly(offset=False),
+    "the last norm before the head is missing.": partly(norm=False),
+    "the blocks' new states are thrown away: collect them.": partly(keep=False),
+    "the new position is the old one plus T.": partly(count=False),
+    "the first block is used for all: walk over self.blocks.": partly(same=True),
+    "the angles begin one too late: the first new token stands at state.position.": partly(late=1),
+    "theta is not the config's.": _fixed_theta,
+    "the state that came in is overwritten: begin anew only where it is None.": partly(fresh=True),
+    "the head is missing: it makes the logits.": lambda model, tokens, state=None: model.hidden(tokens, state),
+    "these are chances: a model gives logits, without a softmax.": _softmax,
+    "the position grows by T, not by 1.": _one_on,
+    "a block has added already: x = y, not x + y.": lambda *given: by_hand(*given, double=True),
+    "the table has rows for the new tokens alone: `rope_table(..., T, ..., offset=...)`.": lambda *given: by_hand(
+        *given, table=lambda position, T: (position + T, 0)
+    ),
+    "cos and sin are handed round as `Shared(cos, sin)`, not as a pair.": lambda *given: by_hand(
+        *given, share=lambda cos, sin: (cos, sin)
+    ),
+    "the state of the last block alone is kept: collect one for each block.": lambda *given: by_hand(*given, last=True),
+}
+
+
+def _longer(model, tokens, state=None):
+    logits, new = assemble(model, tokens, state)
+    return logits, State(new.position, (state.layers if state else [(None, None)] * len(model.blocks)) + new.layers)
+
+
+def _from_length(model, tokens, state=None):
+    return by_hand(model, tokens, state, table=lambda position, T: (T, T))
+
+
+def _from_end(model, tokens, state=None):
+    return by_hand(model, tokens, state, table=lambda position, T: (T, position + T))
+
+
+def _standing(model, tokens, state=None):
+    logits, new = assemble(model, tokens, state)
+    return logits, State(state.position if state else 0, new.layers)
+
+
+WRONG_FORWARDS = {
+    "half repaired: the states are kept now, but the angles still begin at 0.": partly(offset=False),
+    "each block's new state is still thrown away: collect them in a list.": partly(keep=False),
+    "the first block is used for all: walk over model.blocks.": partly(same=True),
+    "the new position is the old one plus T.": partly(count=False),
+    "the angles begin one too late: the first new token stands at state.position.": partly(late=1),
+    "the last norm before the head is missing.": partly(norm=False),
+    "the new states stand behind the old ones: return the new list alone.": _longer,
+    "the angles begin at T: the first new token stands at state.position.": _from_length,
+    "the angles begin at the new position: the first new token stands at the old one.": _from_end,
+    "the position is still the old one: add T.": _standing,
+}

@@ -2,12 +2,12 @@
 # # 04. Position is an angle
 #
 # Attention compares every word with every other, and never asks where they stand. LLaMA's cure: turn each query and each
-# key by an angle that grows with its position. What is left in their product is the **distance**.
+# key by an angle that grows with its position. Then their product knows how far apart they are.
 #
 # **You build** `rotate_half_split` and the rest of RoPE, the rotary position embedding of LLaMA, TinyLlama, OpenELM and
-# Mistral, and you meet the best-hidden bug in loading their weights.
+# Mistral, and you meet a well-hidden bug in loading their weights.
 #
-# **You need** lesson 03, sine and cosine, and the product of two vectors. **Time:** 60 minutes.
+# **You need** sine and cosine, and the dot product of two vectors. **Time:** 100 minutes.
 
 # %% tags=["setup"]
 start("04")
@@ -23,12 +23,14 @@ from lessons.figures import lesson_04 as figures
 from lib.show import plots, widgets
 from lessons.exercises.lesson_04 import check
 from lib.show.predict import predict
+from lib.teach.claims import claim
 from lib.text import corpora
 
 # %% [markdown]
 # ## The need
 #
-# A sentence from the stories, and the same sentence with its two names swapped. In this lesson a token is a word.
+# A sentence from *tales*, the stories that come with the course, and the same sentence with its two names swapped. The third
+# line has the same words in alphabetical order. In this lesson a token is a word.
 
 # %% tags=["nbval-check-output"]
 text = corpora.load("tales").train[:2_000_000]
@@ -42,10 +44,10 @@ for words in (sentence, swapped, shuffled):
     print(" ".join(words))
 
 # %% [markdown]
-# Lesson 05 builds [attention](../lessons/GLOSSARY.md#attention) with all its parts. Its heart is three lines, and they are enough here. The last
-# token asks a **query**. Each token has a **key** and a **value**. The product of query and key is a **score**; softmax
-# turns scores into shares that add up to one; the output is the values in these shares. All of this together is one
-# **[head](../lessons/GLOSSARY.md#head)**; a model has many.
+# Lesson 05 builds [attention](../lessons/GLOSSARY.md#attention) with all its parts. Its core is three lines, and they are
+# enough here. The last token asks with a **query**. Each token has a **key** and a **value**. The dot product of query and
+# key is a **score**. The softmax turns the scores into shares that add up to one, and the output is the mean of the values
+# in these shares. All of this together is one **[head](../lessons/GLOSSARY.md#head)**; a model has many.
 
 
 # %%
@@ -78,13 +80,13 @@ answer = {(True, True, True): "three times the same", (True, False, False): "thr
 guess.reveal(answer or "the swap is lost, the shuffle shows", "A sum does not know the order of its terms.")
 
 # %% [markdown]
-# To attention a sentence is a **bag of words**. It can't know who gave. (In a deep model the causal mask, which hides later
-# tokens, betrays a little of the order, since early tokens see fewer others. Such models
-# [work](https://arxiv.org/abs/2203.16634), a little worse.)
+# To this attention a sentence is a **bag of words**. It can't know who gave. (In a model of several layers the causal mask,
+# which hides later tokens, gives away a little of the order, because early tokens see fewer others. Models without any
+# positions [do learn](https://arxiv.org/abs/2203.16634), nearly as well as others.)
 #
-# GPT-2 adds a learned vector for each position, 1,024 of them. It works, and there is no vector for position 1,025. And
-# what was learned about positions 3 and 1 says nothing about 103 and 101. **Can a score know the distance, and nothing
-# else about the positions?**
+# GPT-2 adds a learned vector for each position, 1,024 of them. It works, but there is no vector for position 1,025. And
+# nothing carries what it learned about positions 3 and 1 over to 103 and 101. **Can a score know the distance, and
+# nothing else about the positions?**
 
 # %% [markdown]
 # ## By hand
@@ -104,13 +106,14 @@ for degrees in (0, 90, 180, 360):
     print(f"(3, 4) turned by {degrees:3} degrees: ({a:4.1f}, {b:4.1f}), length {math.hypot(a, b):.1f}")
 
 # %% [markdown]
-# The length stays. Now the idea: **turn a query at position t by t radians, and a key likewise.** Then take their product.
+# The length stays. Now the idea: **turn a query at position $t$ by $t$ radians, and a key likewise.** Then take their product.
 
 # %%
+PLACES = {"query at 103, key at 101": (103, 101), "query at 1, key at 3": (1, 3)}
 guess = predict(
     "04.b",
-    "Query at position 3, key at position 1 give some score. The same two at positions 103 and 101 give ...",
-    ["the same score", "a smaller one, for they are far from the start", "some other score"],
+    "A query at position 3 and a key at position 1 give some score. Where do the same two give the same score again?",
+    [*PLACES, "at both", "at neither"],
 )
 
 
@@ -124,13 +127,16 @@ def score(query, m, key, n):
 query, key = (3.0, 4.0), (2.0, 1.0)
 for m, n in ((3, 1), (103, 101), (1_000_003, 1_000_001), (3, 2), (1, 3)):
     print(f"query at {m:7}, key at {n:7}, distance {m - n:2}: score {score(query, m, key, n):.4f}")
-same = math.isclose(score(query, 3, key, 1), score(query, 103, key, 101), abs_tol=1e-9)
-guess.reveal(
-    "the same score" if same else "some other score", "Both turned by 100 radians more; the angle between them stays."
-)
+same = [
+    math.isclose(score(query, 3, key, 1), score(query, place[0], key, place[1]), abs_tol=1e-9)
+    for place in PLACES.values()
+]
+once = [name for name, found in zip(PLACES, same, strict=True) if found]
+answer = "at both" if all(same) else "at neither" if not any(same) else once[0]
+guess.reveal(answer, "100 radians more for both leave the angle between them as it is.")
 
 # %% [markdown]
-# And 1 to 3 is not 3 to 1: the score knows before from after.
+# From 3 back to 1 is not from 1 on to 3: the score can tell before from after.
 
 # %%
 figures.rotation(
@@ -142,17 +148,17 @@ figures.rotation(
 )
 
 # %% [markdown]
-# Look at the middle and the right: the pair of arrows is turned as a whole. A product of arrows depends on their lengths
-# and the angle between them, and neither changed.
+# Look at the middle and the right: the pair of arrows is turned as a whole. The dot product of two arrows depends on their
+# lengths and the angle between them, and neither has changed.
 
 # %% [markdown]
 # ## One hand is not enough
 #
-# A clock with one hand, one radian a token. It is round after 6.28 tokens.
+# What turns by one radian a token is a clock with one hand. It goes once round in 6.28 tokens, $2\pi$.
 
 # %%
 guess = predict(
-    "04.c", "Query and key are equal. Which distance can't this clock tell from distance 0?", ["3", "22", "44"]
+    "04.c", "Query and key are equal. Which distance can this clock hardly tell from distance 0?", ["3", "22", "44"]
 )
 
 # %% tags=["nbval-check-output"]
@@ -168,8 +174,8 @@ guess.reveal(str(nearest), f"{nearest} radians are {nearest / (2 * math.pi):.3f}
 #
 # $$\omega_j = \theta^{-2j/N}, \qquad j = 0, 1, \dots, N/2 - 1$$
 #
-# radians a token. $\theta$ ("theta") is 10,000 in LLaMA. The first hand turns one radian a token whatever $\theta$ is; each
-# next one is slower by the same factor.
+# radians a token. $\theta$ ("theta") is 10,000 in LLaMA. The first hand turns one radian a token whatever $\theta$ is, and
+# each next one is slower by the same factor.
 
 
 # %%
@@ -188,28 +194,30 @@ figures.clocks(
 )
 
 # %% [markdown]
-# Go down a column to see what the head sees at one position. The fast hands on top tell neighbours apart, and have long
-# lost count at 100. The slow hands stand still among neighbours, and tell the beginning of a chapter from its end.
+# Go down a column to see what the head sees at one position. The fast hand on top tells neighbours apart, and at 100 it has
+# been round many times. The slow hands hardly move from one token to the next, and tell a beginning from what is a thousand
+# tokens on.
 
 # %% [markdown]
 # ## The formula
 #
-# This is **[RoPE](../lessons/GLOSSARY.md#rope)**. For a vector $x$ at position $t$, and each pair $(a, b)$ of its channels, pair $j$ being turned by $t\,\omega_j$:
+# This is **[RoPE](../lessons/GLOSSARY.md#rope)**. Take a vector at position $t$. Pair $j$ of its channels, $(a, b)$, is
+# turned by the angle $t\,\omega_j$:
 #
 # $$(a, b) \to \big(a \cos t\omega_j - b \sin t\omega_j,\;\; b \cos t\omega_j + a \sin t\omega_j\big)$$
 #
-# - Queries and keys are turned, **values are not**: the position should steer who listens to whom, not what is said.
+# - Queries and keys are turned, **values are not**: the position should decide who listens to whom, not what is said.
 # - Nothing is learned. The cosines and sines are a table, the same for all layers and heads.
-# - Which channels are a pair? **[Half-split](../lessons/GLOSSARY.md#half-split-and-interleaved)**: channel $j$ and channel $j + N/2$. Hugging Face, OpenELM and this course do
-#   so. Remember that this is a choice. It will matter.
+# - Which channels are a pair? **[Half-split](../lessons/GLOSSARY.md#half-split-and-interleaved)**: channel $j$ and channel
+#   $j + N/2$. Hugging Face, OpenELM and this course do it this way. It is a choice, and it will matter.
 
 # %% [markdown]
 # ## Build it
 #
 # **Exercise 04.1** · implement · ●○○ · 10 min · 4 points · teaches the rotation in tensors · needs the formula
 #
-# Turn the pairs $(j, j + N/2)$ of `x` by the table's angles. `x` is (..., T, N), with any number of axes in front; `cos`
-# and `sin` are (T, N/2). Give the result back in the type of `x`.
+# Turn the pairs $(j, j + N/2)$ of `x`. `x` is (..., T, N): T tokens, N channels, and any number of axes in front. `cos` and
+# `sin` are the table, (T, N/2): a row for each token, a column for each pair. Return the result in the type of `x`.
 #
 # <details><summary>Hint 1: the pairs</summary>
 #
@@ -243,7 +251,7 @@ rotate_half_split = check("04.1", rotate_half_split)
 # %% [markdown] tags=["solution:04.1"]
 
 # %% [markdown]
-# Does it cure the need? And does only the distance count, for a whole head and all its hands?
+# Does it see who gave? And does the distance alone count, for a whole head with all its hands?
 
 
 # %% tags=["nbval-check-output"]
@@ -264,12 +272,22 @@ scores = rotate_half_split(q.expand(200, N), cos, sin) @ rotate_half_split(k.exp
 for distance in (0, 1, 50):
     along = scores.diagonal(-distance)  # all places where query and key are that far apart
     print(f"distance {distance:2}: {len(along)} pairs of positions, all the same score: {bool(along.std() < 1e-4)}")
-assert all(scores.diagonal(d).std() < 1e-4 for d in range(-190, 190))
+
+# %% [markdown]
+# RoPE's authors say that a score depends on the relative position alone. The course keeps a list of what the sources claim,
+# and says of each claim whether it holds here. Take all distances from -190 to 190, and the largest spread of the scores
+# at one distance:
+
+# %%
+spread = max(float(scores.diagonal(d).max() - scores.diagonal(d).min()) for d in range(-190, 191))
+size = float(scores.max() - scores.min())
+verdict = "holds" if spread < 1e-5 * size else "does not hold here"
+claim("rope-relative", verdict, f"scores at one distance differ by {spread / size:.0e} of their range, 381 distances")
 
 # %% [markdown]
 # ## What a head can do with it
 #
-# Take any key. Turn it **back** by three tokens' angles and use it as the query. At which distance do the two agree best?
+# Take any key, turn it **back** by three tokens' angles, and use it as the query. At which distance do the two agree best?
 
 # %%
 N_WIDE = 64
@@ -286,13 +304,18 @@ plots.curves(
     ylabel="score",
     alt="Two curves of the score by distance. One has its single high peak at distance 3, the other at distance 20.",
 )
+peaks = [int(curve.argmax()) for _, curve in curves.values()]
+verdict = "does not hold here" if max(peaks) > 0 else "holds"
+claim(
+    "rope-decay", verdict, f"two queries whose scores with one key are highest at distances {peaks[0]} and {peaks[1]}"
+)
 
 # %% [markdown]
-# Each curve has one high peak, at the distance it was made for. So a head can learn "look at the word before", or "look
-# about twenty words back", and then it does so everywhere in the text. That is what GPT-2's table could not give.
+# Each curve has one high peak, at the distance it was made for. So a head can learn "look three words back", or "look about
+# twenty words back", and then it does so everywhere in the text. GPT-2's table has to learn it for each position anew.
 #
-# You may read that RoPE makes scores fade with distance. For this key they do, around the peak. But the peak can be put
-# anywhere, so it is no law.
+# The paper also says that scores fade with distance. For this key they do, on both sides of the peak. But a query can put
+# the peak anywhere, so it is no law ([Barbero et al.](https://arxiv.org/abs/2410.06205) prove the same).
 
 # %% [markdown]
 # ## Try it
@@ -317,7 +340,7 @@ widgets.explore(
 # %% [markdown]
 # ## One token at a time
 #
-# A model that writes gets one new token at a time and keeps the turned keys of all earlier ones in a **cache** (lesson
+# A model that writes gets one new token at a time, and keeps the turned keys of all earlier ones in a **cache** (lesson
 # 05). The new token is alone in its tensor, T = 1. A table that begins at 0 turns it by nothing at all:
 
 # %%
@@ -331,12 +354,12 @@ print("the last token's shares, whole text:   ", [round(share, 2) for share in r
 print("the same token alone, position 0 again:", [round(share, 2) for share in wrong[0].tolist()])
 
 # %% [markdown]
-# No error, no warning, another text. The table needs an **offset**: the number of tokens that came before.
+# No error, no warning, other shares. The table needs an **offset**: the number of tokens that came before.
 #
 # **Exercise 04.2** · implement · ●●○ · 10 min · 3 points · teaches the table and its offset · needs `speeds`
 #
-# Write the table for the positions `offset`, ..., `offset + length - 1`. Compute the angles in float64: in float32 an angle
-# near 10,000 is already wrong in the fourth digit. Return float32.
+# Write the table for the positions `offset`, ..., `offset + length - 1`. Compute the angles in float64, because in float32
+# an angle near 10,000 can be 0.0005 off. Return the cosines and sines in float32.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -371,8 +394,8 @@ print("with offset 11 the shares are those of the whole text:", bool(torch.allcl
 # %% [markdown]
 # ## Two pairings
 #
-# Meta's own code pairs neighbours, channels $(2j, 2j + 1)$: **interleaved**. So do LLaMA's GGUF files. Hugging Face pairs
-# $(j, j + N/2)$: **half-split**. Same angles, same idea, other channels.
+# Meta's own code pairs neighbours, channels $(2j, 2j + 1)$: **interleaved**. So do files in GGUF, the format of llama.cpp.
+# Hugging Face pairs $(j, j + N/2)$: **half-split**. Same angles, same idea, other channels.
 #
 # **Exercise 04.3** · implement · ●●○ · 10 min · 3 points · teaches the other pairing · needs 04.1
 #
@@ -406,7 +429,7 @@ rotate_interleaved = check("04.3", rotate_interleaved)
 # %% [markdown] tags=["solution:04.3"]
 
 # %% [markdown]
-# Now the bug. A model was trained with one pairing. Its weights are loaded into code with the other. All shapes fit.
+# Now the bug. A model was trained with one pairing, and its weights are loaded into code with the other. All shapes fit.
 
 # %%
 guess = predict(
@@ -443,21 +466,21 @@ plots.heatmap(
     xlabel="key",
     ylabel="query",
     alt="The error of each score, queries as rows and keys as columns, the lower triangle only. The diagonal is white:"
-    " there the error is zero. Away from the diagonal it grows, positive and negative.",
+    " there the error is zero. Away from the diagonal there are errors, positive and negative.",
 )
 
 # %% [markdown]
-# Look at the diagonal: white. A token looking at itself has distance 0, both are turned alike, and either pairing gives
-# the right score. Off the diagonal it is wrong, and the further off, the worse. This is how the bug looks from outside:
-# **the first token is right, then the text falls apart**. Whoever tests a loader with one token finds nothing.
+# Look at the diagonal: white. A token that looks at itself has distance 0, both are turned alike, and either pairing gives
+# the right score. Off the diagonal the scores are wrong. This is how the bug looks from outside: **the first token is
+# right, then the text falls apart**. Whoever tests a loader with one token finds nothing.
 #
-# The cure is not to change the rotation, but to put the channels where it looks for them: permute the **rows of the
-# weights** that make queries and keys.
+# You don't have to change the rotation. Put the channels where it looks for them: permute the **rows of the weights** that
+# make queries and keys.
 #
-# Such steps are hard to read as a chain of `view` and `transpose`. [einops](https://einops.rocks) lets you name the axes:
-# `rearrange` takes a tensor and its shape, before and after the arrow. Parentheses join axes into one, and the name on
-# the right counts fastest. Nothing is computed; the numbers only change places. From here on it stands where a shape
-# would be hidden otherwise.
+# Such steps are hard to read as a chain of `view` and `transpose`. [`einops`](https://einops.rocks) lets you name the axes:
+# `rearrange` takes a tensor and two shapes, before and after an arrow. Parentheses join axes into one, and the name on
+# the right counts fastest. Nothing is computed; the numbers change places. From here on the course writes shapes in
+# this way.
 
 # %% tags=["nbval-check-output"]
 numbers = torch.arange(6)
@@ -478,7 +501,7 @@ print("column by column:", rearrange(numbers, "(row column) -> (column row)", ro
 # </details>
 # <details><summary>Hint 2: swap</summary>
 #
-# Half-split is numbered by (head, i, j). Swap two letters. Without einops: `weight.reshape(n_heads, N // 2, 2, C)`, swap
+# Half-split is numbered by (head, i, j). Swap two letters. Without `einops`: `weight.reshape(n_heads, N // 2, 2, C)`, swap
 # axes 1 and 2, and reshape back.
 #
 # </details>
@@ -506,11 +529,11 @@ print("permuted, then half-split, equals the trained model:", bool(torch.allclos
 # Both products are the same sum with its terms in another order, so queries and keys need the permutation, and nothing
 # else does.
 #
-# **Exercise 04.5** · repair · ●●● · 15 min · 4 points · teaches to load real weights · needs 04.4
+# **Exercise 04.5** · repair · ●●● · 15 min · 4 points · teaches how to load real weights · needs 04.4
 #
 # This loader takes Meta's weights (interleaved) to our names (half-split). Its author had read about the permutation. It
-# runs without an error on a model with 4 query heads and 2 key heads, and its text is garbage from the second token on.
-# Two things are wrong. Repair it.
+# runs without an error on a model with 4 query heads and 2 key heads, and the model's text is garbage from the second token
+# on. Two things are wrong. Repair it.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -552,14 +575,15 @@ def load_attention(weights, n_heads, n_kv_heads):
 load_attention = check("04.5", load_attention)
 
 # %% [markdown] tags=["solution:04.5"]
-# Values are not rotated, and neither is the output. With the wrong number of heads `rearrange` cuts each head in two and
-# mixes inside the halves: still no error, since 16 rows are 4 heads of 4 as well as 2 heads of 8.
+# Values are not rotated, and neither is the output. With twice the number of heads `rearrange` cuts each head in two and
+# permutes inside the halves. There is no error, because 16 rows can be 4 heads of 4 as well as 2 heads of 8.
 
 # %% [markdown]
 # ## How far does it reach?
 #
-# Beyond the longest text of its training a model meets angles that it has never seen. Which? The fast hands have been round
-# many times. A slow hand has not been round once. LLaMA-7B has heads of 128 channels and was trained on 2,048 tokens.
+# Beyond the longest text of its training a model meets angles that it has never seen. Which ones? The fast hands have been
+# round many times. The slowest have not been round once. LLaMA-7B has heads of 128 channels, and was trained on texts of
+# 2,048 tokens. Llama 3 and Code Llama have the same heads and a larger $\theta$:
 
 # %% tags=["nbval-check-output"]
 for name, theta in (("LLaMA", 10_000), ("Llama 3", 500_000), ("Code Llama", 1_000_000)):
@@ -572,11 +596,11 @@ for name, theta in (("LLaMA", 10_000), ("Llama 3", 500_000), ("Code Llama", 1_00
 # %% [markdown]
 # (Sources: `rope_theta` in [llama3/llama/model.py](https://github.com/meta-llama/llama3/blob/main/llama/model.py) and in
 # the Code Llama paper, [arXiv 2308.12950](https://arxiv.org/abs/2308.12950).) A larger $\theta$ slows all hands but the
-# first. That makes room for longer texts, and it must be trained, or the model reads the clock wrong.
+# first. That leaves room for longer texts, but the model has to be trained with it.
 #
-# What can go wrong? Every score as a function of the distance $d$ is a sum of waves, $\sum_j p_j \cos d\omega_j + r_j \sin
-# d\omega_j$; query and key choose the $p_j$ and $r_j$. Choose them to fit a wish on distances 0 to 63: score 4 for
-# the nearest, fading to 0. Then look beyond.
+# What happens beyond? Every score as a function of the distance $d$ is a sum of waves, $\sum_j (p_j \cos d\omega_j + r_j \sin
+# d\omega_j)$. Query and key choose the numbers $p_j$ and $r_j$. Choose them so that the score fits a wish on distances 0 to
+# 63: 4 for the nearest, fading to 0. Then look beyond.
 
 # %%
 guess = predict(
@@ -613,17 +637,17 @@ plots.curves(
 )
 
 # %% [markdown]
-# Inside the trained length the waves cancel as they should. Outside nobody asked them to. This is a fit and no trained
-# model, but trained models break down in the same way, and the cheapest repair is the green curve's: divide all positions
-# by four, so that no hand goes where it has never been (*position interpolation*,
-# [Chen et al. 2023](https://arxiv.org/abs/2306.15595), who fit such waves too). It costs
-# sharpness: neighbours are now a quarter of a step apart, and the model has to be trained on a little.
+# Up to 63 the waves were fitted. Beyond, nothing holds them. This is a fit, not a trained model, but
+# [Chen et al. 2023](https://arxiv.org/abs/2306.15595), who fit such waves too, show that trained models break down there. A
+# cheap repair is the green curve's, *position interpolation*: divide all positions by four, so that no hand goes where it
+# has never been. It costs sharpness, because neighbours are now a quarter of a step apart, and the model needs a little
+# more training.
 
 # %% [markdown]
 # ## In the wild
 #
 # transformers keeps `cos` and `sin` twice side by side, (B, T, N), and writes the turned pair as `x * cos +
-# rotate_half(x) * sin`. Meta writes a pair as one complex number and multiplies. Both are yours:
+# rotate_half(x) * sin`. Meta writes a pair as one complex number and multiplies. Both give your numbers:
 
 # %% tags=["nbval-check-output"]
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
@@ -641,8 +665,8 @@ print("q equals Meta's:", bool((rotate_interleaved(q, cos, sin) - meta).abs().ma
 # ## Recap
 #
 # RoPE turns each pair of channels of queries and keys by an angle that grows with the position, fast in the first pairs and
-# slowly in the last, and their product then depends on the distance alone. A token that comes alone needs its offset, and
-# weights trained with one pairing need their rows permuted for the other. Beyond the trained length the slow hands reach
+# slowly in the last, and the position enters their product as a distance alone. A token that comes alone needs its offset,
+# and weights trained with one pairing need their rows permuted for the other. Beyond the trained length the slow hands reach
 # angles that training never showed.
 #
 # ## Read on

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 06. Attention never needs the whole matrix
 #
-# The weights of attention fill a matrix of T x T numbers, and nobody ever asks for them. The result can be had in one pass
-# over the keys, with two numbers and one vector for each query.
+# The weights of attention fill a matrix of T x T numbers, and all that they are for is a mean. You can have that mean in one
+# pass over the keys, with two numbers and one vector for each query.
 #
-# **You build** `add_block`, the step of that pass: the idea in FlashAttention, which every fast attention now uses.
+# **You build** `add_block`, the step of that pass. It is the idea in FlashAttention, and in torch's own attention.
 #
-# **You need** lesson 05 (attention). **Time:** 50 minutes.
+# **You need** lesson 05 (attention). **Time:** 90 minutes.
 
 # %% tags=["setup"]
 start("06")
@@ -14,6 +14,7 @@ start("06")
 # %%
 import math
 import time
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -25,15 +26,17 @@ from lib.models.presets import PRESETS
 from lessons.figures import lesson_06 as figures
 from lib.show import plots, widgets
 from lessons.exercises.lesson_06 import check
-from lib.run.measure import peak_bytes
+from lib.run.measure import best_seconds, fit_power, peak_bytes
 from lib.show.predict import predict
+from lib.teach.claims import claim
 from lib.text import corpora
 from lib.text.published import load_tokenizer
 
 # %% [markdown]
 # ## The need
 #
-# A story grows. How large is the matrix of weights, if one layer of LLaMA-7B reads 32,768 tokens at once?
+# How large is the matrix of weights, if one layer of LLaMA-7B reads 32,768 tokens at once? In *tales*, the course's own
+# stories, that is:
 
 # %%
 tokenizer = load_tokenizer("tales")
@@ -57,8 +60,8 @@ for T in (1024, 4096, 16384, 32768):
 guess.reveal(f"{matrix / 2**30:.0f} GiB", "Twice the text, four times the matrix.")
 
 # %% [markdown]
-# That is one layer of 32, for a result as small as the keys. Is it as bad in practice? Take 4 heads and 1,024 tokens, and
-# count the bytes of all tensors that are alive at once: `peak_bytes` calls a function and watches.
+# That is one layer of 32, for a result as small as the keys. Is it as bad in practice? Take 4 heads and 1,024 tokens.
+# `peak_bytes` calls a function, and counts the bytes of all tensors that are alive at the worst moment.
 
 # %%
 T = 1024
@@ -68,14 +71,15 @@ print(f"matrix of weights:    {4 * T * T * 4 / 2**20:5.1f} MiB")
 print(f"attend, at its worst: {peak_bytes(lambda: attend(q, k, v)) / 2**20:5.1f} MiB")
 
 # %% [markdown]
-# It is worse. Scores, scaled scores, masked scores, weights: several matrices are alive at once. And all we wanted was the
-# mean of the values. **Can you take a weighted mean without writing down the weights?**
+# Scores, scaled scores, masked scores, weights: several such matrices are alive at once. And all you want is the mean of the
+# values. **Can you take a weighted mean without writing down the weights?**
 
 # %% [markdown]
 # ## A second trouble
 #
-# A plain mean is easy: add the values up, count them, divide at the end. With weights $e^{a}$ it is no harder: add up
-# $e^{a_s} v_s$, add up $e^{a_s}$, divide at the end. A stream of any length, two sums. Try it on a row of large scores.
+# A plain mean is easy: add up the values, count them, divide at the end. With weights $e^{a_s}$, where $a_s$ is the score of
+# key $s$, it is no harder: add up $e^{a_s} v_s$, add up $e^{a_s}$, divide at the end. Two sums for a stream of any length.
+# Try it on a row of scores.
 
 # %%
 guess = predict(
@@ -94,22 +98,22 @@ for dtype in (torch.float32, torch.bfloat16, torch.float16):
 guess.reveal("not a number" if powers.isinf().all() else "0.67", "Infinity divided by infinity.")
 
 # %% [markdown]
-# In float16 a score of 12 is enough. The usual cure: subtract the **maximum** $m$ of the row first. That changes nothing,
-# since each $e^{a-m}$ has the factor $e^{-m}$, above and below. And no exponent is above zero.
+# In float16 a score of 12 is too large already. The usual cure is to subtract the **maximum** $m$ of the row first. The weights
+# stay the same, because $e^{a-m}$ has the factor $e^{-m}$ in both sums. And no exponent is above zero.
 
 # %% tags=["nbval-check-output"]
 powers = (row - row.max()).exp()
 print("weights", [round(weight, 3) for weight in (powers / powers.sum()).tolist()])
 
 # %% [markdown]
-# But now the stream is gone. The maximum is known only when the **last** score has come by, and the first power needs it.
-# So the row must be kept, or computed again. Unless ...
+# But now it is no stream any more. You know the maximum only when the **last** score has come by, and the first power needs
+# it. So the row must be kept, or computed again. Unless ...
 
 # %% [markdown]
 # ## By hand
 #
-# Five scores come in two blocks: 1, 3, 2 and then 5, 4. Take the largest *so far* as the maximum. When a larger one comes,
-# all that was added before is too large by the same factor. So repair it, with one multiplication.
+# Five scores come in two blocks: 1, 3, 2 and then 5, 4. Take the largest *so far* as the maximum. When a larger one comes, all
+# that was added before is too large by the same factor. One multiplication repairs it.
 
 # %% tags=["nbval-check-output"]
 scores, values = [[1.0, 3.0, 2.0], [5.0, 4.0]], [[10.0, 20.0, 30.0], [40.0, 50.0]]
@@ -129,24 +133,26 @@ print(f"in one pass {weighted / total:.4f}, with all weights {weights @ torch.te
 # %% [markdown]
 # ## The formula
 #
-# This is the **[online softmax](../lessons/GLOSSARY.md#online-softmax)**. For one query keep three things: the maximum $m$ so far, the sum $\ell$ of the powers, and the sum $o$ of the powers times
-# the values, a vector. A block brings scores $a_s$ and values $v_s$:
+# This is the **[online softmax](../lessons/GLOSSARY.md#online-softmax)**. For one query keep three things: the maximum $m$ so
+# far, the sum $\ell$ of the powers, and the sum $o$ of the powers times the values, a vector. A block brings scores $a_s$ and
+# values $v_s$:
 #
 # $$m' = \max(m, \max_s a_s) \qquad \ell' = e^{m - m'} \ell + \sum_s e^{a_s - m'} \qquad
 # o' = e^{m - m'} o + \sum_s e^{a_s - m'} v_s$$
 #
-# At the beginning $m = -\infty$, $\ell = 0$, $o = 0$. At the end the result is $o / \ell$. It is **exact**: no approximation
-# is made anywhere.
+# At the beginning $m = -\infty$, $\ell = 0$, $o = 0$. At the end the result is $o / \ell$. It is **exact**: nothing is
+# approximated, and only rounding differs.
 #
-# One corner: a query that may see no key of the first block has $m' = -\infty$ still, and $-\infty - (-\infty)$ is not a
-# number. Measure such a row from 0 instead: $e^{-\infty - 0} = 0$, which is right.
+# There is one special case. A query that may see no key of the first block still has $m' = -\infty$, and
+# $-\infty - (-\infty)$ is not a number. Measure such a row from 0 instead: $e^{-\infty - 0} = 0$, which is right.
 
 # %% [markdown]
 # ## Build it
 #
 # **Exercise 06.1** · implement · ●●○ · 15 min · 5 points · teaches the running maximum · needs the formula
 #
-# Write `add_block` for all queries at once. The function for the corner is given: measure everything from its result.
+# Write `add_block` for all queries at once. `measured_from`, for the special case, is given: measure everything from its
+# result.
 #
 # <details><summary>Hint 1: the new maximum</summary>
 #
@@ -237,9 +243,9 @@ guess.reveal(answer, "It is the same sum in another order.")
 figures.tiles(n_tokens=16, block=4)
 
 # %% [markdown]
-# Look at the blue column: it is all of the matrix that exists at that moment. What stood left of it is gone; what it said
-# is in the three narrow columns. What stands right of it is not computed yet. The pale parts need not be computed at
-# all: fast kernels cut the queries into blocks, too, skip the tiles above the diagonal, and save half of the work.
+# Look at the blue column: it is all of the matrix that exists at that moment. What stood left of it is gone, and its sums are
+# in the three narrow columns. What stands right of it is not computed yet. The pale parts need not be computed at all: fast
+# kernels cut the queries into blocks, too, skip the tiles above the diagonal, and save nearly half of the work.
 
 # %% [markdown]
 # ## Try it
@@ -272,8 +278,9 @@ widgets.explore(
 # %% [markdown]
 # ## What it saves, measured
 #
-# Memory first: three ways to the same result. `attend_fused` is torch's own kernel. It does what you just built, in one
-# compiled function, with tiles that fit a processor's fast memory.
+# Memory first, of three ways to the same result. `attend_fused` is torch's own kernel. It does what you just built in one
+# compiled function, with tiles that fit a processor's fast memory. (`peak_bytes` sees the tensors that torch makes, but not
+# what a kernel uses inside.)
 
 # %%
 WAYS = {"matrix": attend, "online": attend_online, "torch's fused": attend_fused}
@@ -292,48 +299,49 @@ plots.curves(
 )
 for name, megabytes in peaks.items():
     print(f"{name:14} {megabytes[-1]:6.1f} MiB for 2,048 tokens, {megabytes[-1] / megabytes[-2]:.1f} times 1,024's")
+powers = {name: fit_power(lengths, megabytes)[0] for name, megabytes in peaks.items()}
+verdict = "holds" if powers["online"] < 1.1 and powers["torch's fused"] < 1.1 else "does not hold here"
+grows = ", ".join(f"T^{power:.2f} {name}" for name, power in powers.items())
+claim("flash-memory", verdict, f"from 256 to 2,048 tokens memory grows as {grows}")
 
 # %% [markdown]
-# Twice the text: four times the memory with the matrix, twice without. And the time? Count first. Online does every product
-# that the matrix form does, and a little more, from Python, block by block.
+# Twice the text takes about four times the memory with the matrix, and twice without it. The last line holds that against
+# what FlashAttention's authors say. And the time? The online form does every product of the matrix form and a little more,
+# and it does so from Python, block by block.
 
 # %%
 guess = predict(
     "06.d",
-    "2,048 tokens on a CPU. Which way is the fastest?",
-    ["matrix", "online", "torch's fused"],
+    "2,048 tokens on one core of your processor. The online pass takes ...",
+    ["under half of the matrix's time", "about as long: half to twice its time", "over twice its time"],
 )
 
 
 # %%
-def seconds(function, repeats=5):
-    """Return the shortest time of some calls."""
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return min(times)
-
-
+threads = torch.get_num_threads()
+torch.set_num_threads(1)
 taken = {}
 for T in (256, 2048):
     heads = torch.randn(3, 1, 4, T, 64)
-    taken[T] = {name: seconds(lambda: way(*heads)) for name, way in WAYS.items()}
+    calls = {name: partial(way, *heads) for name, way in WAYS.items()}
+    taken[T] = best_seconds(calls, rounds=10, clock=time.process_time)
     shares = [f"{name} {value / taken[T]['matrix']:.2f}" for name, value in taken[T].items()]
     print(f"{T:5} tokens, time in units of the matrix's: {', '.join(shares)}")
-guess.reveal(min(taken[2048], key=taken[2048].get), "It holds no matrix, and it never leaves compiled code.")
+torch.set_num_threads(threads)
+ratio = taken[2048]["online"] / taken[2048]["matrix"]
+choice = 0 if ratio < 0.5 else 1 if ratio <= 2 else 2
+guess.reveal(guess.choices[choice])
 
 # %% [markdown]
-# Read your own numbers. On short texts, online in plain PyTorch is slower than the matrix. On long ones it can be faster,
-# since a matrix of many megabytes must travel to main memory and back several times, and that takes longer than the
-# products. The fused kernel won both here: it has the saving without Python's price. **The idea is about memory; the
-# speed comes from not moving memory.**
+# Two things pull in opposite directions. Each block costs some calls from Python, and its sums are repaired once. That weighs
+# most on short texts. But a block of scores stays in the processor's fast memory, where a matrix of many megabytes must
+# travel to main memory and back several times. Your numbers say which of the two wins on your machine. The fused kernel has
+# the saving without Python's price. **The idea is about memory; the speed comes from not moving memory.**
 
 # %% [markdown]
-# ## Where it fails
+# ## And in training?
 #
-# Training needs gradients, and for gradients PyTorch keeps what each step made.
+# Training needs gradients, and for gradients PyTorch keeps what each step has made.
 
 # %%
 guess = predict(
@@ -351,13 +359,13 @@ for name, megabytes in training.items():
     print(f"{name:14} {megabytes:6.1f} MiB")
 ratio = training["online"] / training["matrix"]
 answer = "no smaller" if ratio > 0.75 else "a half" if ratio > 0.3 else "a tenth"
-guess.reveal(answer, "Every tile is kept for the backward pass.")
+guess.reveal(answer, "PyTorch keeps every tile for the backward pass.")
 
 # %% [markdown]
-# All tiles together are the matrix again. [FlashAttention](../lessons/GLOSSARY.md#flashattention)'s second idea is for this: keep only one number for each query,
-# $m + \ln \ell$, **throw the tiles away, and compute them a second time** on the way back. That is why the fused kernel needs
-# so little here, too. More operations, and still less time: on a GPU, moving the matrix takes longer than computing it
-# twice (Dao et al., section 3).
+# All tiles together are the matrix again. [FlashAttention](../lessons/GLOSSARY.md#flashattention)'s second idea is for this:
+# keep only one number for each query, $m + \ln \ell$, **throw the tiles away, and compute them a second time** on the way
+# back. The fused kernel does so, too. These are more operations, and still they take less time: on a GPU it takes longer to
+# move the matrix than to compute it twice (Dao et al., section 3).
 
 # %% [markdown]
 # ## Exercises
@@ -418,7 +426,7 @@ mean_of_stream = check("06.2", mean_of_stream)
 # %% [markdown]
 # **Exercise 06.3** · implement · ●●○ · 10 min · 3 points · teaches that the order does not matter · needs 06.1
 #
-# A GPU with hundreds of processors writes one token, and there is one query only. So the keys are cut into pieces, and each
+# When a model writes a token, there is one query, and a GPU has a hundred processors. So the keys are cut into pieces, and each
 # processor passes over its own. Write `merge`, which makes one state of two. (This is *split-k*, or Flash-Decoding.) Every
 # state has seen at least one key.
 #
@@ -470,12 +478,13 @@ for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
 #
 # The loss has a large matrix, too: the logits, (T, V). (Here a *word* is an entry of the vocabulary; a *token* is a place
 # in the text.) For 4,096 tokens and LLaMA's 32,000 words in float32 that is 0.5 GB; with the 128,256 words of Llama 3,
-# 2 GB. Write `chunked_loss`: the mean cross-entropy, with the logits of `chunk`
-# words at a time. For token $t$ it is $\ln \sum_w e^{z_{tw}} - z_{t,\,\mathrm{target}}$: a sum of powers over a stream.
+# 2 GB. Write `chunked_loss`: the mean cross-entropy of all tokens, with the logits of only `chunk` words at a time. With
+# $z_{tw}$, the logit of word $w$ at token $t$, the loss of token $t$ is $\ln \sum_w e^{z_{tw}} - z_{t,\,\mathrm{target}}$.
+# That sum is a sum of powers over a stream.
 #
 # <details><summary>Hint 1: the first part</summary>
 #
-# $\ln \sum_w e^{z_w} = m + \ln \ell$. Keep $m$ and $\ell$ for each token, both (T,), as in `add_block`, without values.
+# $\ln \sum_w e^{z_{tw}} = m + \ln \ell$. Keep $m$ and $\ell$ for each token, both (T,), as in `add_block`, without values.
 #
 # </details>
 # <details><summary>Hint 2: the logits of a chunk</summary>
@@ -518,8 +527,9 @@ print(f"cross-entropy over 8,192 words: {whole / 2**20:.1f} MiB with all logits,
 # %% [markdown]
 # **Exercise 06.5** · predict · ●○○ · 5 min · 1 point · teaches what FlashAttention keeps · needs the text above
 #
-# One head of LLaMA-7B, N = 128, reads 32,768 tokens. The matrix form keeps 32,768 x 32,768 weights for the backward pass.
-# FlashAttention keeps the result and one number for each query. How many numbers is that in all?
+# One head of LLaMA-7B, N = 128, reads 32,768 tokens. Both forms keep queries, keys and values for the backward pass. Beside
+# them the matrix form keeps 32,768 x 32,768 weights; FlashAttention keeps the result, and one number for each query. How many
+# numbers are that?
 #
 # <details><summary>Hint 1</summary>
 #
@@ -568,8 +578,8 @@ print("the same log-sum-exp:", torch.allclose((maximum + total.log())[..., 0], l
 # ## Recap
 #
 # A softmax mean needs one pass: keep the maximum so far, the sum, and the weighted sum, and shrink both sums whenever the
-# maximum grows. It is exact, in any order and any blocks, and large scores do no harm. Memory falls from T x T to T; a fused
-# kernel, which also computes the tiles again for the backward pass, turns that into speed.
+# maximum grows. It is exact, in any order and any blocks, and large scores do no harm. Memory falls from T x T to T, and a
+# fused kernel, which computes the tiles a second time for the backward pass, saves time as well.
 #
 # ## Read on
 #

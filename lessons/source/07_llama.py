@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 07. Five parts make a LLaMA
 #
-# You have built the norm, the gated MLP, the rotation, and attention with its cache. Put together in thirty lines they
-# are LLaMA: the same numbers as transformers to the fifth decimal, and the same parameter count as the published models
-# to the last one.
+# You have built the norm, the gated MLP, the rotation, and attention with its cache. Put together in some forty lines they are
+# LLaMA: the same numbers as transformers to the fifth decimal, and the same parameter count as the published models, to the
+# last one.
 #
-# **You build** `Block` and `Llama`. **You need** lessons 02 to 06. **Time:** 55 minutes.
+# **You build** `Block` and `Llama`. **You need** lessons 02 to 06. **Time:** 100 minutes.
 
 # %% tags=["setup"]
 start("07")
@@ -35,32 +35,33 @@ from lib.text.published import load_tokenizer
 # %% [markdown]
 # ## The need
 #
-# The simplest language model is a table: how often did each token follow each other token? Count it on a thousand
-# stories, and let it write.
+# A very simple language model is a table: how often did each token follow each other token? Count it in a thousand stories of
+# *tales*, and let it write.
 
 # %%
 tokenizer = load_tokenizer("tales")
 corpus = corpora.load("tales")
 rows = [torch.tensor([tokenizer.eot, *tokenizer.encode(text), tokenizer.eot]) for text in corpus.documents_train[:1000]]
 V = tokenizer.vocab_size
-counts = torch.full((V, V), 0.01)  # a little for pairs that were never seen
+counts = torch.zeros(V, V)
 for row in rows:
     counts.index_put_((row[:-1], row[1:]), torch.tensor(1.0), accumulate=True)
-table = counts / counts.sum(-1, keepdim=True)
 
 # %%
 torch.manual_seed(3)
 written = [tokenizer.eot]
 for _ in range(60):
-    written.append(int(torch.multinomial(table[written[-1]], 1)))
+    written.append(int(torch.multinomial(counts[written[-1]], 1)))
 print(tokenizer.decode(written[1:]))
 
 # %% [markdown]
-# Each pair of words is right, and the whole is nonsense: who has what, and where, was said ten words ago, and the table
-# looks back one token. How far from the best possible is that? The corpus is made by a grammar, so its entropy is known:
-# no model can be better than that floor on new stories.
+# Each two neighbours have stood side by side in some story, and the whole is nonsense. Who has what, and where, was said many
+# words ago, and the table looks back one token. How far from the best possible is that? A grammar makes these stories, so
+# their entropy is known. It is the floor: on average, no model can be better on new stories.
 
 # %%
+table = counts + 0.01  # a little for pairs that were never seen
+table /= table.sum(-1, keepdim=True)
 test = [
     torch.tensor([tokenizer.eot, *tokenizer.encode(text), tokenizer.eot]) for text in corpus.documents_validation[:200]
 ]
@@ -70,28 +71,29 @@ bigram = float(nats / torch.tensor(2.0).log() / n_bytes)
 print(f"the table needs {bigram:.2f} bits a byte; the floor is {corpus.floor_bits_per_byte:.2f}")
 
 # %% [markdown]
-# A model must look further back, and say something new from what it finds. You have a part for each:
+# A model must look further back, and make something of what it finds. You have the parts:
 #
 # | part | lesson | what it does |
 # |---|---|---|
 # | `RMSNorm` | 02 | brings each vector to the same length |
 # | `SwiGLU` | 03 | works on each token by itself: **mixes channels** |
-# | RoPE | 04 | says how far apart two tokens are |
+# | RoPE | 04 | tells attention how far apart two tokens are |
 # | `GroupedAttention` | 05 | lets a token look back: **mixes time** |
 #
 # ## One block
 #
-# Each part *adds* to the vector that runs through, and reads a normed copy of it:
+# Each part reads a normed copy of the token's vector $x$, and *adds* to it what it made:
 #
 # $$x \leftarrow x + \mathrm{mix\_time}(\mathrm{norm}(x)) \qquad x \leftarrow x + \mathrm{mix\_channels}(\mathrm{norm}(x))$$
 #
-# The vector $x$ is the **[residual stream](../lessons/GLOSSARY.md#residual-stream)**. It is a wide road from the first embedding to the head, and
-# every block leaves a note on it.
+# The vector $x$, as it runs from the embedding through all blocks, is the
+# **[residual stream](../lessons/GLOSSARY.md#residual-stream)**. Think of a road on which every block leaves a note.
 #
 # **Exercise 07.1** · implement · ●○○ · 10 min · 3 points · teaches pre-norm and the contract of state · needs 02 to 05
 #
-# Both mixers have the same contract: `y, state = mixer(x, state, shared)`. For attention the state is its KV cache, for
-# `SwiGLU` it is nothing. Return the new x and the pair of new states.
+# Both mixers are called in the same way: `y, state = mixer(x, state, shared)`. For attention the state is its KV cache; for
+# `SwiGLU` it is None. `shared` holds what is computed once for all blocks, here RoPE's angles. Return the new x, and the pair
+# of the new states.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -100,7 +102,7 @@ print(f"the table needs {bigram:.2f} bits a byte; the floor is {corpus.floor_bit
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Time first. The second norm reads the x that the first mixer has already changed.
+# Time first. The second norm reads the x to which the first mixer has already added.
 #
 # </details>
 
@@ -153,12 +155,13 @@ plots.blocks(
     colors={"attention": "LLAMA", "SwiGLU": "LLAMA", "cache": "LLAMA"},
     alt="From below: embed, then a road straight up to the last RMSNorm and the head. Beside it one block: a copy of x goes"
     " through RMSNorm and attention, which reads the KV cache and the angles, and is added; another through RMSNorm and"
-    " SwiGLU, and is added. The block stands there N times.",
+    " SwiGLU, and is added.",
 )
 
 # %% [markdown]
-# Read the picture from below, as the numbers flow. From `x` to the second `+` is one block, and a model has many, one above
-# the other. The road on the left is never interrupted: every part stands beside it and adds to it. That is why 80 such blocks (LLaMA-65B) still train.
+# Read the picture from below, as the numbers flow. From `x` to the second `+` is one block, and a model has many, one above the
+# other. The road on the left is never interrupted: every part stands beside it and adds to it. That helps gradients to reach
+# the lowest of many blocks; LLaMA-65B has 80.
 #
 # ## The whole model
 #
@@ -168,8 +171,8 @@ plots.blocks(
 # **Exercise 07.2** · implement · ●●○ · 15 min · 5 points · teaches how a model is wired, and where position enters ·
 # needs 07.1
 #
-# Fill in `forward`. The angles of RoPE are the same in all blocks, so they are computed once and handed round in
-# `shared`, as `Shared(cos, sin)`. When a state is given, the first new token does not stand at position 0.
+# Fill in `forward`. The angles of RoPE are the same in all blocks, so compute them once, and hand them to each block as
+# `Shared(cos, sin)`. When a state is given, the first new token does not stand at position 0.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -227,7 +230,7 @@ Llama = check("07.2", Llama)
 # %% [markdown]
 # ## Whole, or step by step
 #
-# One model, two ways to run it. In training all tokens of a story go in at once. In generation they come one by one, and
+# There are two ways to run a model. In training all tokens of a story go in at once. In generation they come one by one, and
 # the state carries what was seen. Both must give the same logits, or the model that you train is not the one that you use.
 
 # %%
@@ -254,31 +257,28 @@ print(f"{story.shape[1]} steps of one token, largest difference to all at once: 
 guess = predict(
     "07.a",
     "Fresh random weights, 2,048 tokens in the vocabulary. What is the loss on a story, in nats a token?",
-    ["about 8", "about 80", "nearly 0"],
+    ["about 2", "about 8", "about 11"],
 )
 
 # %%
 with torch.no_grad():
     loss = F.cross_entropy(model(story[:, :-1])[0][0], story[0, 1:]).item()
 print(f"loss {loss:.2f}, ln V {torch.tensor(float(V)).log():.2f}")
-near = min((8, 80, 0), key=lambda number: abs(number - loss))
-guess.reveal(
-    {8: "about 8", 80: "about 80", 0: "nearly 0"}[near],
-    "All tokens get about the same chance: the loss is ln V and a bit.",
-)
+near = min((2, 8, 11), key=lambda number: abs(number - loss))
+guess.reveal(f"about {near}", "With the same chance for each token it would be ln V; in bits that would be 11.")
 
 # %% [markdown]
-# That number is the first thing to look at when you train: a fresh model whose loss is far from $\ln V$ has a bug, most
-# often in its norms or its initialisation.
+# Look at this number first when you train. If the loss of a fresh model is far from $\ln V$, something is probably wrong, in
+# its norms or its initialisation for example.
 #
 # ## Does it equal the published code?
 #
-# transformers' `LlamaForCausalLM` is what the world runs. Same numbers in the config, same weights, other names. (Weights
-# in the other pairing of RoPE, as in Meta's own files, would need the permutation of lesson 04.)
+# `LlamaForCausalLM` of the package transformers is in wide use. Give it the same numbers in the config, and the same weights
+# under its own names. (Weights in the other pairing of RoPE, as in Meta's own files, would need the permutation of lesson 04.)
 #
 # **Exercise 07.3** · implement · ●●○ · 10 min · 3 points · teaches how weights travel between programs · needs 07.2
 #
-# Write the function that turns our name of a tensor into theirs. Both lists are printed below for one block.
+# Write the function that turns our name of a tensor into theirs. The next two cells print the first names of both.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -358,11 +358,11 @@ assert difference < 1e-5
 print(f"largest difference between your logits and transformers': {difference:.0e}")
 
 # %% [markdown]
-# You have LLaMA. Not something like it.
+# This is LLaMA, and not something like it.
 #
 # ## Count it
 #
-# The published sizes are nothing but other numbers in the same config. LLaMA-7B has 32 blocks of width 4,096.
+# The published sizes are other numbers in the same config. LLaMA-7B has 32 blocks of width 4,096.
 
 # %%
 guess = predict(
@@ -402,8 +402,8 @@ for name in ("llama-7b", "llama-13b", "llama-33b", "llama-65b", "tinyllama-1.1b"
 # **Exercise 07.4** · implement · ●●○ · 10 min · 3 points · teaches where parameters are, without building anything ·
 # needs 07.2
 #
-# Write the count as a formula of the config. No biases. Mind the key/value heads, and `tied`: then the head *is* the
-# embedding.
+# Write the count as a formula of the config. There are no biases. Mind the key/value heads, and `tied`: where it is True, the
+# head *is* the embedding.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -463,19 +463,20 @@ widgets.explore(
 )
 
 # %% [markdown]
-# With 32,000 tokens a tiny model is nearly all table. That is why this course uses 2,048, and why OpenELM and many small
-# models **[tie](../lessons/GLOSSARY.md#tied-embeddings)** the two tables.
+# With a vocabulary of 32,000 tokens, over nine tenths of the tiny model are its two tables. That is why this course uses 2,048,
+# and why OpenELM and many small models **[tie](../lessons/GLOSSARY.md#tied-embeddings)** the two tables.
 #
 # ## Exercises
 #
 # **Exercise 07.5** · repair · ●●● · 15 min · 4 points · teaches the bug that no training shows · needs 07.2
 #
-# This `forward` trains perfectly, since training never passes a state. Its stories go wrong after the first token. Find
-# out why, and return the logits and state as they should be. Change as little as you can.
+# This `forward` trains well, because training never passes a state. But when the model writes, each new token goes in with the
+# state, and the story goes wrong. Find out why, and return the logits and the state as they should be. Change as little as
+# you can.
 #
 # <details><summary>Hint 1</summary>
 #
-# Compare whole and step by step, as above. The first token agrees, the second does not.
+# Compare whole and step by step, as above. The first call agrees, the second does not.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -535,9 +536,9 @@ for name in ("llama-7b", "tinyllama-1.1b", "litellama-460m", "mistral-7b-v0.1"):
 # %% [markdown]
 # ## Recap
 #
-# A LLaMA is an embedding, blocks that each add two notes to the residual stream, a norm and a head. Its state is a
-# position and one KV cache a block, and whole equals step by step. Your thirty lines give transformers' logits and the
-# published counts, from 460 million to 69 billion parameters, with nothing but other numbers in the config.
+# A LLaMA is an embedding, blocks that each add twice to the residual stream, a norm and a head. Its state is a position and one
+# KV cache a block, and at once or step by step it gives the same. Your code gives transformers' logits, and the published
+# counts from 460 million to 69 billion parameters with other numbers in the config.
 #
 # ## Read on
 #

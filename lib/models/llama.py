@@ -7,12 +7,13 @@ same model with other numbers.
 from dataclasses import dataclass, fields
 
 import torch
+from einops import rearrange
 
 from lib.layers import fast
-from lib.layers.attention import GroupedAttention
+from lib.layers.attention import GroupedAttention, attention_weights
 from lib.layers.mlp import SwiGLU
 from lib.layers.norm import RMSNorm
-from lib.layers.rope import rope_table
+from lib.layers.rope import rope_table, rotate_half_split
 from lib.layers.shared import Shared
 from lib.models.sizes import MOST, MOST_LAYERS, check_flag, check_heads, check_positive, check_rope, check_whole
 from lib.models.skeleton import Block, LanguageModel, initialise
@@ -96,3 +97,27 @@ def llama_block(config, n_heads, n_kv_heads, d_ff, **attention):
     mix_time = GroupedAttention(config.d_model, n_heads, n_kv_heads, config.d_head, **attention)
     norms = (RMSNorm(config.d_model, config.norm_eps) for _ in range(2))
     return Block(next(norms), mix_time, next(norms), SwiGLU(config.d_model, d_ff))
+
+
+@torch.no_grad()
+def attention_maps(model, tokens):
+    """Return how much each token of one text reads of each before it, in every head: (L, H, T, T), rows sum to one.
+
+    tokens: (1, T). The model is a Llama, or an OpenElm whose layers have equally many heads.
+    """
+    maps = []
+
+    def look(mixer, given, gave):
+        (x, _, shared), (_, cache) = given, gave
+        q = rearrange(mixer.query(x), "1 t (h n) -> 1 h t n", n=mixer.d_head)  # (1, H, T, N)
+        q = q if mixer.norm_query is None else mixer.norm_query(q)
+        q = rotate_half_split(q, shared.cos, shared.sin)
+        maps.append(attention_weights(q, cache.keys, mixer.window)[0])  # (H, T, T)
+
+    hooks = [block.mix_time.register_forward_hook(look) for block in model.blocks]
+    try:
+        model.hidden(tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.stack(maps)

@@ -6,13 +6,16 @@ import sys
 
 from IPython import get_ipython
 from IPython.display import display
+from matplotlib.colors import to_rgb
+from matplotlib.font_manager import FontProperties
 
 from lib.show import theme
 from lib.show.heatmap import draw_heatmap
-from lib.show.theme import LLAMA, array
+from lib.show.theme import LLAMA, REFERENCE, array
 
 LINE = "max-width:44em;font:17px/2 Georgia,'Times New Roman',serif;background:#fff;color:#222;padding:8px 12px"
 LEAST = 0.03  # of a word's attention: what is read less is not marked
+MOST_NAMES = 24  # words that can stand at the two sides of a matrix
 _numbers = itertools.count()
 
 
@@ -20,7 +23,8 @@ def attention_map(words, weights, question, at=-1, layer=0, head=0, alt=None):
     """Show a sentence; point at a word, or go there by Tab, and what it reads is marked, the darker the more.
 
     words: T pieces of text; weights: (L, H, T, T), a row for each reader. at, layer, head: what is marked at first.
-    Sliders choose the layer and the head. GitHub and printed pages show the weights of that head as a picture.
+    Sliders choose the layer and the head. GitHub and printed pages show the weights of that head as a picture, or, for
+    a long text, the text with what the word `at` reads.
     Raises ValueError for a question that asks nothing, or weights of another shape.
     """
     weights = array(weights)
@@ -34,8 +38,10 @@ def attention_map(words, weights, question, at=-1, layer=0, head=0, alt=None):
     reader = words[at].strip()
     read = sorted(range(T), key=lambda s: -weights[layer, head, at, s])[:2]
     most = " and ".join(f'"{words[s].strip()}" ({weights[layer, head, at, s]:.0%})' for s in read)
-    alt = alt or f'Layer {layer + 1}, head {head + 1}: "{reader}" reads mostly {most}. Rows are readers.'
-    data, metadata = theme.bundle(theme.png(still(words, weights[layer, head])), alt)
+    alt = alt or f'Layer {layer + 1}, head {head + 1}: "{reader}" reads mostly {most}.'
+    one = weights[layer, head]
+    fig = still(words, one) if T <= MOST_NAMES else marked(words, one[at], at % T)
+    data, metadata = theme.bundle(theme.png(fig), alt)
     view = _view(words, weights, question, at, layer, head)
     if view is not None and "google.colab" in sys.modules:
         return display(view)
@@ -50,6 +56,31 @@ def attention_map(words, weights, question, at=-1, layer=0, head=0, alt=None):
 def still(words, weights):
     """Return the weights of one head as a figure: readers down, words read to the right."""
     return draw_heatmap(weights, rows=[word.strip() for word in words], columns=[word.strip() for word in words])
+
+
+@theme.styled
+def marked(words, row, at):
+    """Return a text as a figure: behind each word how much of it the word `at`, underlined, reads; row: (T,)."""
+    fig, ax = theme.figure()
+    renderer, font = fig.canvas.get_renderer(), FontProperties(size=10.5)
+    em, wide = 10.5 / 72 * fig.dpi, fig.get_figwidth() * fig.dpi
+    places, x, line = [], 0.3 * em, 1
+    for word in words:
+        width = renderer.get_text_width_height_descent(word.strip(), font, False)[0]
+        x += 0.3 * em * word.startswith(" ")
+        if "\n" in word or x + width > wide - 0.3 * em:
+            x, line = 0.3 * em, line + 1
+        places.append((x, -1.75 * em * line, width))
+        x += width
+    fig.set_size_inches(fig.get_figwidth(), min(3.5, 1.75 * em * (line + 0.6) / fig.dpi))
+    ax.set_axis_off()
+    ax.set(position=(0, 0, 1, 1), xlim=(0, wide), ylim=(-fig.get_figheight() * fig.dpi, 0))
+    for word, share, (x, y, _) in zip(words, row, places, strict=True):
+        ground = {"facecolor": (*to_rgb(LLAMA), 0.75 * share), "linewidth": 0, "boxstyle": "square,pad=0.15"}
+        ax.text(x, y, word.strip(), fontproperties=font, color=REFERENCE, bbox=ground, va="baseline")
+    x, y, width = places[at]
+    ax.plot([x, x + width], [y - 0.25 * em] * 2, color=LLAMA, linewidth=2)
+    return fig
 
 
 def page(words, weights, at=-1, hue=LLAMA):

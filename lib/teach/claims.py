@@ -27,6 +27,17 @@ CLAIMS = {
     ),
     "rmsnorm-faster": Claim("RMSNorm in place of LayerNorm takes 7 to 64 % less time", "arXiv 1910.07467, abstract"),
     "swiglu-relu": Claim("SwiGLU reaches a lower loss than a ReLU layer of the same size", "arXiv 2002.05202, table 1"),
+    "rope-relative": Claim(
+        "with RoPE a score depends on the relative position alone", "arXiv 2104.09864, section 3.2.2"
+    ),
+    "rope-decay": Claim(
+        "RoPE lets the dependency between tokens decay with their distance", "arXiv 2104.09864, abstract"
+    ),
+    "gqa-memory": Claim(
+        "sharing G heads of keys and values among H makes the KV cache H/G times smaller",
+        "arXiv 2305.13245, section 2.2",
+    ),
+    "flash-memory": Claim("FlashAttention's memory grows linearly with the length", "arXiv 2205.14135, section 4.3"),
     "openelm-accuracy": Claim("scaling by layer beats a uniform model of the same size", "arXiv 2404.14619"),
     "openelm-instruct": Claim("instruction tuning improves the mean accuracy at every size", "arXiv 2404.14619"),
     "eagle-size": Claim("Eagle 7B has 7.52B parameters", "RWKV blog, Eagle 7B"),

@@ -53,6 +53,11 @@ def test_a_long_list_is_shown_around_the_first_place_that_differs():
     assert got_and_expected([1, 2], [1, 2, 3]) == ("[1, 2]", "[1, 2, 3]")
 
 
+def test_tuples_of_other_lengths_that_hold_tensors_are_no_fault_of_ours():
+    x = torch.ones(5, 7)
+    assert lines(lambda x: (x, x, x), lambda x: (x, x), x) == ["  input: x float32 (5, 7)"]
+
+
 def test_what_the_head_says_already_is_not_said_again():
     assert lines(lambda n: n + 1, lambda n: n, 4) == ["  input: n = 4"]
     assert lines(lambda x: x[0], lambda x: x, torch.ones(5, 7)) == ["  input: x float32 (5, 7)"]

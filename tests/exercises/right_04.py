@@ -2,7 +2,7 @@
 
 import torch
 
-from lessons.exercises.lesson_04 import angles_by, beside, halves, turn, turns, with_parts
+from lessons.exercises.lesson_04_wrong import angles_by, beside, halves, turn, turns, with_parts
 from lib.layers.rope import to_half_split
 from tests.exercises.rights import right
 

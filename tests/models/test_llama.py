@@ -8,7 +8,8 @@ import transformers
 from transformers.models.llama import modeling_llama
 
 from lib.layers.rope import rope_table
-from lib.models.llama import Llama, LlamaConfig
+from lib.models.llama import Llama, LlamaConfig, attention_maps
+from lib.models.openelm import OpenElm, OpenElmConfig
 from lib.models.skeleton import head_from_embedding
 from lib.weights.convert import from_hugging_face, to_hugging_face
 
@@ -132,3 +133,34 @@ def test_the_head_can_start_in_the_embeddings_directions():
     before = tied.embed.weight.clone()
     head_from_embedding(tied)
     assert torch.equal(tied.head.weight, before)
+
+
+@pytest.mark.parametrize("change", [{}, {"n_kv_heads": 6}, {"n_kv_heads": 1}, {"rope_theta": 50.0}])
+def test_attention_maps_are_transformers_attentions(tokens, change):
+    model = randomised(replace(CONFIG, **change))
+    theirs = theirs_of(model, "eager")(tokens[:1], output_attentions=True).attentions
+    maps = attention_maps(model, tokens[:1])
+    assert maps.shape == (3, 6, 31, 31) and not maps.requires_grad
+    assert (maps - torch.cat(theirs)).abs().max() < 1e-5
+    assert (maps.sum(-1) - 1).abs().max() < 1e-5 and maps.triu(1).abs().max() == 0
+    assert all(not block.mix_time._forward_hooks for block in model.blocks)
+
+
+@pytest.mark.parametrize("kind", ["window", "norms"])
+def test_attention_maps_give_what_each_layer_gave(tokens, kind):
+    """The values, mixed by the maps, are what goes into each layer's output matrix: with a window, and with norms."""
+    if kind == "window":
+        model = randomised(replace(CONFIG, window=7))
+    else:
+        model = OpenElm(OpenElmConfig(101, 48, 8, [6] * 3, [2] * 3, [88] * 3, context_length=64))
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(0.1 * torch.randn_like(weight))
+    given = []
+    for block in model.blocks:
+        block.mix_time.output.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0][0]))
+    _, state = model(tokens[:1])
+    with torch.no_grad():
+        for weights, y, (cache, _) in zip(attention_maps(model, tokens[:1]), given[:3], state.layers, strict=True):
+            values = cache.values[0].repeat_interleave(3, 0)  # (H, T, N)
+            assert (torch.cat([*(weights @ values)], -1) - y).abs().max() < 1e-5

@@ -51,6 +51,21 @@ def test_one_output_holds_the_live_view_and_the_still(shown):
     assert metadata["image/png"]["alt"].startswith('Layer 1, head 1: "<key>" reads mostly "')
 
 
+def test_the_still_of_a_long_text_is_the_text_with_what_its_word_reads(shown):
+    words = [*WORDS, "\n", *[" word"] * 40]
+    row = torch.linspace(0, 1, 45).numpy()
+    fig = module.marked(words, row, 44)
+    texts, (under,) = fig.axes[0].texts, fig.axes[0].lines
+    assert [text.get_text() for text in texts] == [word.strip() for word in words]
+    assert [text.get_bbox_patch().get_facecolor()[3] for text in texts] == pytest.approx(0.75 * row)
+    boxes = [text.get_window_extent(fig.canvas.get_renderer()) for text in texts]
+    assert all(0 <= box.x0 and box.x1 <= fig.bbox.width and box.y0 >= 0 and box.y1 <= fig.bbox.height for box in boxes)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i] if one.width * other.width)
+    assert under.get_xdata()[0] == pytest.approx(texts[44].get_position()[0])
+    attention_map(words, torch.eye(45).expand(1, 1, 45, 45), "Who?")
+    assert shown[0][1]["image/png"]["alt"].startswith('Layer 1, head 1: "word" reads mostly "word" (100%)')
+
+
 def test_sliders_choose_the_head():
     view = module._view(WORDS, WEIGHTS.numpy(), "Who?", -1, 0, 0)
     _, layer, head, sentence = view.children
