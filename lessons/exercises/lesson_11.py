@@ -2,12 +2,28 @@
 
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lessons.checker.check import Checks
 from lessons.checker.limits import InWords
-from lessons.exercises.lesson_11_wrong import WRONG_CHUNKS, WRONG_STEPS
+from lessons.exercises.lesson_11_wrong import (
+    WRONG_CHUNKS,
+    WRONG_FADING,
+    WRONG_SHARES,
+    WRONG_STEPS,
+    always_a_pair,
+    fade_by_steps,
+    fed_twice,
+    half_repaired,
+    itself,
+    ones_first,
+    padded_all,
+)
 from lib.layers.linear_attention import averaged, linear_attention, linear_chunked, linear_recurrent
 from lib.run.measure import numbers_written
+
+MOST_CALLS = 300  # of torch: four chunks in ten or twenty lines make 80, 512 steps make thousands
 
 checks = Checks("11")
 check = checks.check
@@ -16,6 +32,42 @@ check = checks.check
 def heads(e, T, B=2, H=3, N=4, D=5):
     """Return random queries, keys and values."""
     return e.randn(B, H, T, N), e.randn(B, H, T, N), e.randn(B, H, T, D)
+
+
+class Effort(TorchDispatchMode):
+    """While active, count the calls of torch and keep the size of the largest tensor that was written."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = self.largest = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Call a tensor function, and look at what it wrote."""
+        result = function(*args, **(kwargs or {}))
+        self.calls += 1
+        self.largest = max([self.largest, *(t.numel() for t in tree_leaves(result) if isinstance(t, torch.Tensor))])
+        return result
+
+
+def by_chunks_indeed(answer, q, k, v, chunk):
+    """Call a chunked form, and see that it takes neither single tokens nor the matrix of all pairs."""
+    with Effort() as effort:
+        result = answer(q, k, v, chunk=chunk)
+    if effort.calls > MOST_CALLS:
+        steps = -(-q.shape[2] // chunk)
+        raise InWords(f"right, but in far more than the {steps} steps that {chunk} tokens at a time take")
+    if effort.largest >= q.shape[2] ** 2:
+        raise InWords(f"right, but by the matrix of all pairs, and not by those of {chunk} tokens")
+    return result
+
+
+def without_a_loop(answer, q, k, v, w):
+    """Call a decay in its matrix form, and see that it does not go token by token."""
+    with Effort() as effort:
+        result = answer(q, k, v, w)
+    if effort.calls > 2 * q.shape[2]:
+        raise InWords("right, but token by token: write it without a loop over time")
+    return result
 
 
 @checks.exercise("11.1", linear_recurrent, points=4, batch=(0, 1, 2), time=(0, 2))
@@ -40,6 +92,7 @@ def chunks(e):
     e.case("a state to begin with", *heads(e, 9, D=3), e.randn(2, 3, 4, 3), chunk=5)
     e.case("one token and a state", *heads(e, 1), e.randn(2, 3, 4, 5), chunk=4)
     e.case("the chunk that is the default", *heads(e, 70, B=1, H=1))
+    e.case("512 tokens in chunks of 128", *heads(e, 512, B=1, H=1), 128, call=by_chunks_indeed)
     for hint, wrong in WRONG_CHUNKS.items():
         e.mistake(hint, wrong)
 
@@ -47,6 +100,21 @@ def chunks(e):
 def running_mean(k, kept):
     """(B, H, T, N) -> (B, H, T, N): m_t = kept * m_{t-1} + (1 - kept) * k_t, from m = 0."""
     return means_by(lambda m, k_t: kept * m + (1 - kept) * k_t)(k, kept)
+
+
+def from_the_first(begin):
+    """Return a running mean whose first value is begin(m_0, kept), and not 0, for the first key m_0."""
+
+    def answer(k, kept):
+        keys = k.unbind(2)
+        m = begin(keys[0], kept)
+        means = [m]
+        for k_t in keys[1:]:
+            m = kept * m + (1 - kept) * k_t
+            means.append(m)
+        return torch.stack(means, dim=2)
+
+    return answer
 
 
 def means_by(step, start=0):
@@ -86,6 +154,11 @@ def slow_mean(k, kept):
     return means
 
 
+def over_heads(k, kept):
+    """Step along the heads instead of time."""
+    return running_mean(k.transpose(1, 2), kept).transpose(1, 2)
+
+
 @checks.exercise("11.3", running_mean, points=3, kind="repair", call=with_growth)
 def repaired(e):
     """A loop without a hidden T^2."""
@@ -105,6 +178,11 @@ def repaired(e):
     e.mistake("the old mean is forgotten.", lambda k, a: means_by(lambda m, x: (1 - a) * x)(k, a))
     e.mistake("time is not the third axis: stack with dim=2.", lambda k, a: running_mean(k, a).transpose(0, 2))
     e.mistake("only the last mean is returned.", lambda k, a: running_mean(k, a)[:, :, -1])
+    e.mistake("the mean begins at the first key: it begins at 0.", from_the_first(lambda k, kept: k))
+    e.mistake("the heads are taken one by one: time is the third axis, k.unbind(2).", lambda k, a: over_heads(k, a))
+    e.mistake(
+        "it is read as it should be; `means[:, :, t] = ...` is left: a list, and `stack` at the end.", half_repaired
+    )
     e.mistake("the mean is detached: fast, but it learns nothing.", lambda k, a: running_mean(k.detach(), a))
 
 
@@ -128,6 +206,11 @@ def normalised(e):
     e.case("two tokens", linear_recurrent, *(z[:, :, :2].exp() for z in (q, k, v)))
     for hint, shares in WRONG_SHARES.items():
         e.mistake(hint, weigher(shares))
+    e.mistake("the ones stand first, and the last channel is divided by: F.pad(v, (0, 1)).", ones_first)
+    e.mistake("q and k have a channel of ones, too: it belongs to the values alone.", padded_all)
+    e.mistake("q and k have been through the feature map already.", fed_twice)
+    e.mistake("the matrix returns y alone: take y[0] only where y is a tuple.", always_a_pair)
+    e.mistake("y[..., -1] has lost its axis: y[..., -1:] keeps it.", with_ones(lambda y: y[..., :-1] / y[..., -1]))
     e.mistake("the ones are still in the result: y[..., :-1] above the line.", with_ones(lambda y: y / y[..., -1:]))
     e.mistake("the ones are not divided by: it is a sum.", with_ones(lambda y: y[..., :-1]))
     e.mistake("the padded channel is zero: pad with value=1.0.", with_ones(lambda y: y[..., :-1] / (0 * y[..., -1:])))
@@ -147,37 +230,17 @@ def with_ones(end):
     return lambda form, q, k, v: end(first(form(q, k, torch.cat([v, torch.ones_like(v[..., :1])], -1))))
 
 
-WRONG_SHARES = {
-    "divided by the number of tokens: by the sum of the weights.": lambda w, v, q, k: (
-        w @ v / torch.arange(1, v.shape[2] + 1)[:, None]
-    ),
-    "divided by the sum over all tokens, later ones too.": lambda w, v, q, k: w @ v / (q @ k.mT).sum(-1, keepdim=True),
-    "divided by the sum over the queries: each row has a sum of its own.": lambda w, v, q, k: (
-        w @ v / w.sum(-2)[..., None]
-    ),
-    "that is a softmax of the weights: divide by their sum.": lambda w, v, q, k: (
-        (q @ k.mT).masked_fill(torch.ones_like(w).triu(1) == 1, -torch.inf).softmax(-1) @ v
-    ),
-    "divided by the sum of the keys alone: the query weighs them.": lambda w, v, q, k: (
-        w @ v / k.sum(-1, keepdim=True).cumsum(2)
-    ),
-    "divided by the root of the sum.": lambda w, v, q, k: w @ v / w.sum(-1, keepdim=True).sqrt(),
-    "divided by the length of the result.": lambda w, v, q, k: w @ v / (w @ v).norm(dim=-1, keepdim=True),
-    "the values' own sum is divided by.": lambda w, v, q, k: w @ v / v.sum(-1, keepdim=True),
-}
-
-
-def fading(q, k, v, keep):
-    """q, k (B, H, T, N), v (B, H, T, D), keep (H,) -> (B, H, T, D), where S <- keep * S + k_t^T v_t."""
-    return faded(lambda age, keep: keep ** age.clamp(min=0))(q, k, v, keep)
+def fading(q, k, v, w):
+    """q, k (B, H, T, N), v (B, H, T, D), w (H,) -> (B, H, T, D), where S <- w * S + k_t^T v_t."""
+    return faded(lambda age, w: w ** age.clamp(min=0))(q, k, v, w)
 
 
 def faded(shares, mask=torch.tril):
-    """Return a `fading` by shares(age (T, T), keep (H, 1, 1)), right or wrong."""
+    """Return a `fading` by shares(age (T, T), w (H, 1, 1)), right or wrong."""
 
-    def answer(q, k, v, keep):
+    def answer(q, k, v, w):
         position = torch.arange(q.shape[2])
-        return mask((q @ k.mT) * shares(position[:, None] - position, keep[:, None, None])) @ v
+        return mask((q @ k.mT) * shares(position[:, None] - position, w[:, None, None])) @ v
 
     return answer
 
@@ -189,27 +252,19 @@ def decay(e):
     e.case("one token", *heads(e, 1), torch.tensor([0.5, 0.9, 0.99]))
     e.case("nothing fades", *heads(e, 6, H=1), torch.ones(1))
     e.case("as many tokens as heads", *heads(e, 4, H=4), torch.tensor([0.3, 0.6, 0.8, 0.95]))
-    e.case("300 tokens, keep 0.01 and 0.999", *heads(e, 300, B=1, H=2), torch.tensor([0.01, 0.999]))
+    e.case("300 tokens, w 0.01 and 0.999", *heads(e, 300, B=1, H=2), torch.tensor([0.01, 0.999]), call=without_a_loop)
     for hint, shares in WRONG_FADING.items():
         e.mistake(hint, faded(shares))
     e.mistake(
         "above the diagonal 0.01 to the power of -299 is infinite, and the gradient is nan: clamp the age at 0.",
-        faded(lambda age, keep: keep**age),
+        faded(lambda age, w: w**age),
     )
-    e.mistake("there is no mask: a token sees later ones.", faded(lambda age, keep: keep ** age.abs(), lambda w: w))
+    e.mistake("there is no mask: a token sees later ones.", faded(lambda age, w: w ** age.abs(), lambda scores: scores))
     e.mistake(
-        "the scores fade from the first axis on: keep is (H,), so keep[:, None, None].",
-        lambda q, k, v, keep: fading(q, k, v, keep.mean().expand(keep.shape)),
+        "the scores fade from the first axis on: w is (H,), so w[:, None, None].",
+        lambda q, k, v, w: fading(q, k, v, w.mean().expand(w.shape)),
     )
-
-
-WRONG_FADING = {
-    "one step too many: token t reads its own value unfaded.": lambda age, keep: keep ** (age + 1).clamp(min=0),
-    "one step too few: the token before has faded once.": lambda age, keep: keep ** (age - 1).clamp(min=0),
-    "the age is upside down: t - s, with t in the rows.": lambda age, keep: keep ** (-age),
-    "nothing fades.": lambda age, keep: torch.ones_like(keep) + 0 * age,
-    "every past token fades once: its age is the power.": lambda age, keep: keep ** (age > 0).long(),
-    "keep is multiplied by the age: it is a power.": lambda age, keep: keep * age,
-    "the share that is lost is taken for the share that is kept.": lambda age, keep: (1 - keep) ** age.clamp(min=0),
-    "that fades like e^(-keep * age): it is keep^age.": lambda age, keep: (-keep * age.clamp(min=0)).exp(),
-}
+    e.mistake(
+        "the diagonal is hidden: a token reads itself, `tril()` without -1.", lambda *a: fading(*a) - itself(*a[:3])
+    )
+    e.mistake("a loop over time is right, and slow: here the shares of all pairs stand in one matrix.", fade_by_steps)

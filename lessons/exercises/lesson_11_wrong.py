@@ -1,8 +1,9 @@
-"""Wrong forms of lesson 11's recurrence and of its chunks, one slip each, and the parts to make them."""
+"""Wrong forms of what lesson 11 builds, one slip each, and the parts to make them."""
 
 import torch
+import torch.nn.functional as F
 
-from lib.layers.linear_attention import linear_attention, linear_chunked, linear_recurrent
+from lib.layers.linear_attention import averaged, feature, linear_attention, linear_chunked, linear_recurrent
 
 
 def write(k, v):
@@ -34,12 +35,27 @@ def by_steps(step, begin=nothing):
 
 
 def in_place(q, k, v, state=None):
-    """A right result, but the state that came in is spoiled."""
-    y, S = linear_recurrent(q, k, v, state)
-    if state is not None:
-        with torch.no_grad():
-            state.copy_(S)
-    return y, S
+    """Write into S, which spoils the state that came in, and what the backward pass still needs."""
+    S, ys = nothing(k, v) if state is None else state, []
+    for q_t, k_t, v_t in zip(q.unbind(2), k.unbind(2), v.unbind(2), strict=True):
+        S += write(k_t, v_t)
+        ys.append(read(q_t, S))
+    return torch.stack(ys, 2), S
+
+
+def fade_by_steps(q, k, v, w):
+    """Return the decay by the recurrence itself, where its matrix is asked for."""
+    S, ys = 0, []
+    for q_t, k_t, v_t in zip(q.unbind(2), k.unbind(2), v.unbind(2), strict=True):
+        S = w[:, None, None] * S + write(k_t, v_t)
+        ys.append(read(q_t, S))
+    return torch.stack(ys, 2)
+
+
+def by_all_pairs(q, k, v, state=None, chunk=64):
+    """One chunk, whatever was asked for."""
+    y, S = linear_attention(q, k, v), k.mT @ v
+    return (y, S) if state is None else (y + q @ state, S + state)
 
 
 def each(new, y=None):
@@ -70,6 +86,15 @@ WRONG_STEPS = {
     "only y is returned: the state is needed for the next call.": lambda q, k, v, state=None: linear_recurrent(
         q, k, v, state
     )[0],
+    "the results have an axis too many: `.squeeze(-2)` after the product.": by_steps(
+        each(lambda S, k, v: S + write(k, v), lambda q, S: q[..., None, :] @ S)
+    ),
+    "the results are joined, not stacked: torch.stack(ys, dim=2) makes time the third axis.": (
+        lambda q, k, v, state=None: (lambda y, S: (torch.cat(y.unbind(2), 2), S))(*linear_recurrent(q, k, v, state))
+    ),
+    "the query is summed over the values: it meets the rows of S, q_t[..., None, :] @ S.": by_steps(
+        each(lambda S, k, v: S + write(k, v), lambda q, S: (q[..., None] * S).sum(-1))
+    ),
     "y and state are swapped: y comes first.": lambda q, k, v, state=None: linear_recurrent(q, k, v, state)[::-1],
     "only the last token's result is returned.": lambda q, k, v, state=None: (lambda y, S: (y[:, :, -1], S))(
         *linear_recurrent(q, k, v, state)
@@ -90,15 +115,15 @@ WRONG_STEPS = {
 }
 
 
-def by_chunks(part, after=True, begin=nothing):
-    """Return a chunked form by part(q, k, v, S) -> (y, what is added to S), right or wrong."""
+def by_chunks(part, cut=torch.split, begin=nothing, join=torch.cat):
+    """Return a chunked form by part(q, k, v, S) -> (y, the new S) and cut(z, chunk, axis), right or wrong."""
 
     def answer(q, k, v, state=None, chunk=64):
         S, ys = begin(k, v) if state is None or begin is not nothing else state, []
-        for parts in zip(*(z.split(chunk, 2) for z in (q, k, v)), strict=True):
+        for parts in zip(*(cut(z, chunk, 2) for z in (q, k, v)), strict=True):
             y, S = part(*parts, S)
             ys.append(y)
-        return torch.cat(ys, 2), S
+        return join(ys, 2), S
 
     return answer
 
@@ -134,10 +159,92 @@ WRONG_CHUNKS = {
     "only y is returned: the state is needed for the next call.": lambda q, k, v, state=None, chunk=64: linear_chunked(
         q, k, v, state, chunk=chunk
     )[0],
+    "the pieces are cut out of the heads: time is axis 2, split(chunk, dim=2).": by_chunks(
+        lambda q, k, v, S: (inside(q, k, v) + q @ S, S + k.mT @ v), cut=lambda z, chunk, axis: z.split(chunk, 1)
+    ),
+    "what a chunk adds is k^T v: transpose the keys, not the values.": by_chunks(
+        lambda q, k, v, S: (inside(q, k, v) + q @ S, S + k @ v.mT)
+    ),
+    "the chunks are stacked: they follow each other in time, torch.cat(ys, dim=2).": by_chunks(
+        lambda q, k, v, S: (inside(q, k, v) + q @ S, S + k.mT @ v), join=torch.stack
+    ),
     "the state is carried on without gradient.": by_chunks(
         lambda q, k, v, S: (inside(q, k, v) + q @ S.detach(), S.detach() + k.mT @ v)
     ),
+    "the pieces are too small: `q.split(chunk, dim=2)` gives pieces of `chunk` tokens. The recurrence takes single"
+    " ones, and `q.chunk(chunk)` makes `chunk` pieces, whatever their size.": by_chunks(
+        lambda q, k, v, S: (inside(q, k, v) + q @ S, S + k.mT @ v), cut=torch.chunk
+    ),
+    "the whole text is one chunk: its matrix grows with T^2. Cut it with `split(chunk, dim=2)`.": by_all_pairs,
     "a chunk that is not full is left out.": lambda q, k, v, state=None, chunk=64: linear_chunked(
         *(z[:, :, : z.shape[2] // min(chunk, z.shape[2]) * min(chunk, z.shape[2])] for z in (q, k, v)), state
     ),
+}
+
+
+def itself(q, k, v):
+    """Return what each token reads of itself."""
+    return (q * k).sum(-1, keepdim=True) * v
+
+
+def half_repaired(k, kept):
+    """Read by unbind, write by index."""
+    means, m = torch.zeros_like(k), 0
+    for t, k_t in enumerate(k.unbind(2)):
+        m = kept * m + (1 - kept) * k_t
+        means[:, :, t] = m
+    return means
+
+
+def ones_first(form, q, k, v):
+    """Pad on the wrong side."""
+    y = form(q, k, F.pad(v, (1, 0), value=1.0))
+    y = y[0] if isinstance(y, tuple) else y
+    return y[..., :-1] / y[..., -1:]
+
+
+def padded_all(form, q, k, v):
+    """Give queries and keys a one as well."""
+    return averaged(form, *(F.pad(z, (0, 1), value=1.0) for z in (q, k)), v)
+
+
+def fed_twice(form, q, k, v):
+    """Apply the feature map a second time."""
+    return averaged(form, feature(q), feature(k), v)
+
+
+def always_a_pair(form, q, k, v):
+    """Unpack what need not be a pair."""
+    y, _ = form(q, k, F.pad(v, (0, 1), value=1.0))
+    return y[..., :-1] / y[..., -1:]
+
+
+WRONG_SHARES = {
+    "divided by the number of tokens: by the sum of the weights.": lambda w, v, q, k: (
+        w @ v / torch.arange(1, v.shape[2] + 1)[:, None]
+    ),
+    "divided by the sum over all tokens, later ones too.": lambda w, v, q, k: w @ v / (q @ k.mT).sum(-1, keepdim=True),
+    "divided by the sum over the queries: each row has a sum of its own.": lambda w, v, q, k: (
+        w @ v / w.sum(-2)[..., None]
+    ),
+    "that is a softmax of the weights: divide by their sum.": lambda w, v, q, k: (
+        (q @ k.mT).masked_fill(torch.ones_like(w).triu(1) == 1, -torch.inf).softmax(-1) @ v
+    ),
+    "divided by the sum of the keys alone: the query weighs them.": lambda w, v, q, k: (
+        w @ v / k.sum(-1, keepdim=True).cumsum(2)
+    ),
+    "divided by the root of the sum.": lambda w, v, q, k: w @ v / w.sum(-1, keepdim=True).sqrt(),
+    "divided by the length of the result.": lambda w, v, q, k: w @ v / (w @ v).norm(dim=-1, keepdim=True),
+    "the values' own sum is divided by.": lambda w, v, q, k: w @ v / v.sum(-1, keepdim=True),
+}
+
+WRONG_FADING = {
+    "one step too many: token t reads its own value unfaded.": lambda age, w: w ** (age + 1).clamp(min=0),
+    "one step too few: the token before has faded once.": lambda age, w: w ** (age - 1).clamp(min=0),
+    "the age is upside down: t - s, with t in the rows.": lambda age, w: w ** (-age),
+    "nothing fades.": lambda age, w: torch.ones_like(w) + 0 * age,
+    "every past token fades once: its age is the power.": lambda age, w: w ** (age > 0).long(),
+    "w is multiplied by the age: it is a power.": lambda age, w: w * age,
+    "the share that is lost is taken for the share that is kept.": lambda age, w: (1 - w) ** age.clamp(min=0),
+    "that fades like e^(-w * age): it is w^age.": lambda age, w: (-w * age.clamp(min=0)).exp(),
 }

@@ -48,6 +48,7 @@ def memory(e):
     case("very loud keys", 8, lambda k: loud.square() * k, cut=3)
     case("quiet keys", 6, lambda k: k - 200)
     case("a loud key, then quiet ones", 20, lambda k: k + 40 * (torch.arange(20) == 0)[:, None], w=-2.0)
+    case("a very loud key, then 60 quiet ones", 60, lambda k: k + 200 * (torch.arange(60) == 0)[:, None], w=-5.0)
     case("strong decay", 9, w=-200.0)
     case("hardly any decay", 9, w=-1e-3)
     for hint, wrong in WRONG_WKV.items():
@@ -78,10 +79,10 @@ WRONG_TIME = {
     "the receptance is not used.": dict(out=lambda layer, r, y: layer.output(y)),
     "the gate comes after the output matrix: output(r * y).": dict(out=lambda layer, r, y: r * layer.output(y)),
     "the output matrix is missing.": dict(out=lambda layer, r, y: r * y),
-    "the decay is used raw: w = -e^d.": dict(decay=lambda d: d),
-    "the sign of the decay: it is -e^d, or the memory grows.": dict(decay=lambda d: d.exp()),
-    "the decay is e^(-e^d): wkv wants its logarithm, -e^d.": dict(decay=lambda d: (-d.exp()).exp()),
-    "the exp of the decay is missing: -e^d, not -d.": dict(decay=lambda d: -d),
+    "the decay is used as it is: log_w = -e^d.": dict(decay=lambda d: d),
+    "log_w has lost its minus: it is -e^d, or the memory grows.": dict(decay=lambda d: d.exp()),
+    "that is w, e^(-e^d): wkv wants its logarithm, -e^d.": dict(decay=lambda d: (-d.exp()).exp()),
+    "the exp of the decay is missing: log_w = -e^d, not -d.": dict(decay=lambda d: -d),
     "the shares of key and value are swapped.": dict(order=(1, 0, 2)),
     "the shares of key and receptance are swapped.": dict(order=(2, 1, 0)),
     "one share for all three: each has its own.": dict(order=(0, 0, 0)),
@@ -90,6 +91,7 @@ WRONG_TIME = {
     "the memory is not carried: it begins anew in each call.": dict(inputs=lambda x, b, m: (x, b, None)),
     "the last token is not carried: return it in the state.": dict(ends=lambda last, m: (None, m)),
     "the state is thrown away: return (last, memory).": dict(ends=lambda last, m: None),
+    "the two parts of the state are swapped: (last, memory).": dict(ends=lambda last, m: (m, last)),
 }
 
 
@@ -109,6 +111,9 @@ WRONG_CHANNELS = {
     "the square is missing.": dict(inner=lambda z: z.relu()),
     "the gate is a relu: a sigmoid.": dict(gate=torch.relu),
     "the gate has no sigmoid.": dict(gate=lambda r: r),
+    "the gate goes through a SiLU: a sigmoid.": dict(gate=F.silu),
+    "the gate goes through a tanh, and can turn the sign: a sigmoid.": dict(gate=torch.tanh),
+    "what is widened goes through a SiLU: relu, then the square.": dict(inner=F.silu),
     "the state is not used: hand it to shift.": dict(use=lambda last: None),
     "the state is not used, and it is squared before relu.": dict(
         use=lambda last: None, inner=lambda z: z.square().relu()
@@ -128,17 +133,25 @@ def join(first, second, n, log_w):
     return joined()(first, second, n, log_w)
 
 
-def joined(fade=lambda top, n, w: top + n * w, sums=lambda a, b, x, y: a * x + b * y, order=1, top=torch.maximum):
-    """Return a join by fade(top, n, log_w), sums(a, b, first, second) and top(faded, other), right or wrong."""
+def joined(fade=lambda top, n, w: top + n * w, sums=lambda a, b, x, y: a * x + b * y, order=1, top=torch.maximum,
+           give=lambda *memory: memory):  # fmt: skip
+    """Return a join by fade(top, n, log_w), sums(a, b, first, second), top(faded, other), give(above, below, top)."""
 
     def answer(first, second, n, log_w):
         first, second = (first, second)[::order]
         faded = fade(first[2], n, log_w)
         high = top(faded, second[2])
         a, b = (faded - high).exp(), (second[2] - high).exp()
-        return sums(a, b, first[0], second[0]), sums(a, b, first[1], second[1]), high
+        return give(sums(a, b, first[0], second[0]), sums(a, b, first[1], second[1]), high)
 
     return answer
+
+
+def unfaded_top(first, second, n, log_w):
+    """Take the larger of both tops as they came."""
+    top = torch.maximum(first[2], second[2])
+    past, new = (first[2] + n * log_w - top).exp(), (second[2] - top).exp()
+    return past * first[0] + new * second[0], past * first[1] + new * second[1], top
 
 
 def remembered(answer, k1, v1, k2, v2, log_w):
@@ -163,8 +176,16 @@ def joining(e):
     case("loud keys", 5, 4, size=300.0)
     case("strong decay", 4, 4, w=-60.0)
     case("hardly any decay", 4, 7, w=-1e-3)
+    loud = 200 + e.randn(2, 3, 4)
+    e.case(
+        "what was loud has faded", loud, e.randn(2, 3, 4), e.randn(2, 4, 4), e.randn(2, 4, 4), -60 - e.randn(4).abs()
+    )
     for hint, changed in WRONG_JOINS.items():
         e.mistake(hint, joined(**changed))
+    e.mistake(
+        "the tops are compared before the first one has faded: what is left of both can be lost in rounding.",
+        unfaded_top,
+    )
 
 
 WRONG_JOINS = {
@@ -175,6 +196,16 @@ WRONG_JOINS = {
     "it grows: log_w is below zero, add it.": dict(fade=lambda top, n, w: top - n * w),
     "the second memory fades, not the first.": dict(order=-1),
     "the sums are added as they are: each is relative to a top of its own.": dict(sums=lambda a, b, x, y: x + y),
+    "above and below are swapped: the order is above, below, top.": dict(
+        give=lambda above, below, top: (below, above, top)
+    ),
+    "log_w is the logarithm of the share already: it is not exponentiated before it meets the top.": dict(
+        fade=lambda top, n, w: top - n * w.exp()
+    ),
+    "the tops are taken off, and never put together: the new top is the larger of the two, the first one faded.": dict(
+        sums=lambda a, b, x, y: a * x + b * y, give=lambda above, below, top: (above, below, 0 * top)
+    ),
+    "the order is: above, below, top.": dict(give=lambda above, below, top: (top, above, below)),
     "only the first is brought to the new top.": dict(sums=lambda a, b, x, y: a * x + y),
     "only the second is brought to the new top.": dict(sums=lambda a, b, x, y: x + b * y),
     "the factors are swapped.": dict(sums=lambda a, b, x, y: b * x + a * y),

@@ -46,6 +46,26 @@ def write_by(fade=None, sums=None, new=None, largest=torch.maximum):
     return answer
 
 
+def top_stays(m, k, v, log_w, u):
+    """Fade the sums, and leave the top where it is."""
+    above, below, top = m
+    high = torch.maximum(top, k)
+    past, own = (top + log_w - high).exp(), (k - high).exp()
+    return (*plain_sums(past, own, above, below, v), high)
+
+
+def top_forgotten(m, k, v, log_w, u):
+    """Bring the sums to the new top, and go on with the old one."""
+    above, below, _ = write(m, k, v, log_w, u)
+    return above, below, m[2]
+
+
+def top_replaced(m, k, v, log_w, u):
+    """Fade the past from the new top, not from its own."""
+    high = torch.maximum(m[2] + log_w, k)
+    return (*plain_sums(log_w.exp() + 0 * high, (k - high).exp(), m[0], m[1], v), high)
+
+
 def by(reading=read, writing=write, begin=empty_memory, order=0, keep=True):
     """Return a wkv of a reading and a writing; order 1 writes first; keep False forgets the state that is given."""
 
@@ -78,9 +98,9 @@ def unmeasured(k, v, log_w, u, state=None):
 
 
 WRONG_WKV = {
-    "the bonus is missing: the token's own exponent is u + k.": by(read_by(torch.maximum, own=lambda u, k: k)),
-    "the bonus is written into the memory: it is for the token itself alone.": by(
-        writing=write_by(new=lambda k, u: k + u)
+    "the bonus makes no difference: it is missing (the token's own exponent is u + k), or it is written into the memory"
+    " as well, so that every token has it (what is written has the exponent k).": by(
+        read_by(torch.maximum, own=lambda u, k: k)
     ),
     "it writes before it reads: the token is in the mean twice.": by(order=1),
     "the token itself is not in the mean: only the memory is read.": by(
@@ -99,7 +119,22 @@ WRONG_WKV = {
     "the token before has faded once too often: fade what was there before, then add it as it is.": by(
         writing=lambda m, k, v, w, u: write(m, k + w, v, w, u)
     ),
-    "it fades by e^(e^w): log_w is the exponent already.": by(writing=write_by(fade=lambda top, w: top - w.exp())),
+    "the top never falls: a memory that was loud once is lost in rounding. Fade it in the exponent, top + log_w.": by(
+        writing=top_stays
+    ),
+    "the new top is computed, and not kept: the memory is three things, (above, below, top).": by(
+        writing=top_forgotten
+    ),
+    "the top is replaced before the past is faded: `past` needs the old one.": by(writing=top_replaced),
+    "it fades by the share itself, w: in the exponent stands its logarithm, log_w.": by(
+        writing=write_by(fade=lambda top, w: top + w.exp())
+    ),
+    "only `above` gets the factor `past` when it is read: `below` needs it, too.": by(
+        read_by(torch.maximum, lambda past, own, above, below, v: (past * above + own * v, below + own))
+    ),
+    "it fades by e^w, as if w were log_w: log_w is the exponent already.": by(
+        writing=write_by(fade=lambda top, w: top - w.exp())
+    ),
     "it grows instead of fading: log_w is below zero, so add it.": by(writing=write_by(fade=lambda top, w: top - w)),
     "the top begins at 0: quiet keys are all zero beside it. It begins at -1e38.": by(begin=zero_top),
     "`below` adds the values: it is the sum of the powers alone.": by(
@@ -142,6 +177,18 @@ WRONG_SHIFT = {
     )(shift(x, last)[0]),
     "the last token keeps an axis for time: (B, C), so x[:, -1].": lambda x, last=None: (shift(x, last)[0], x[:, -1:]),
     "it is shifted along the channels: time is the second axis.": lambda x, last=None: (x.roll(1, 2), x[:, -1]),
+    "the first token is dropped: the tokens before are x[:, :-1].": lambda x, last=None: (
+        torch.cat([torch.zeros_like(x[:, :1]) if last is None else last[:, None], x[:, 1:]], 1),
+        x[:, -1],
+    ),
+    "there is one token too many: the last one is before none, x[:, :-1].": lambda x, last=None: (
+        torch.cat([torch.zeros_like(x[:, :1]) if last is None else last[:, None], x], 1),
+        x[:, -1],
+    ),
+    "`last` lacks the axis of time: last[:, None] is (B, 1, C).": lambda x, last=None: (
+        torch.cat([torch.zeros_like(x[:, :1]) if last is None else last, x[:, :-1]], 1),
+        x[:, -1],
+    ),
     "nothing is shifted.": lambda x, last=None: (x, x[:, -1]),
     "the two results are swapped: the tokens before come first.": lambda x, last=None: shift(x, last)[::-1],
 }

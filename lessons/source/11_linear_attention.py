@@ -1,20 +1,18 @@
 # %% [markdown]
 # # 11. Take the softmax away and attention becomes a recurrence
 #
-# Attention keeps every key and every value, for ever. Remove one function from it, the softmax, and all of them can be
+# Attention keeps every key and every value of the text. Remove one function from it, the softmax, and all of them can be
 # added up in a single matrix that never grows. The result is a recurrent network.
 #
-# **You build** `linear_recurrent` and `linear_chunked`, two ways through the same sum, on which RWKV and its relatives
-# stand. You also see what the softmax was good for.
+# **You build** `linear_recurrent` and `linear_chunked`, two ways through the same sum. RWKV and its relatives stand on
+# them. You also see what the softmax was good for.
 #
-# **You need** lessons 05 (attention) and 09 (the cache). **Time:** 60 minutes.
+# **You need** lessons 05 (attention) and 09 (the cache). **Time:** 100 minutes.
 
 # %% tags=["setup"]
 start("11")
 
 # %%
-import time
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -27,14 +25,14 @@ from lessons.figures import lesson_11 as figures
 from lib.show import plots, widgets
 from lessons.exercises.lesson_11 import check
 from lib.show.predict import predict
-from lib.run.measure import numbers_written
+from lib.run.measure import best_seconds, numbers_written, peak_bytes
 from lib.text import corpora
 from lib.text.published import load_tokenizer
 
 # %% [markdown]
 # ## The need
 #
-# A model reads one tale after another and is to remember all of them. What does one layer of attention have to keep?
+# A model reads one tale after another and has to remember all of them. What does one layer of attention keep?
 
 # %%
 tokenizer = load_tokenizer("tales")
@@ -49,19 +47,20 @@ for count in (1, 4, 16):
     print(f"{count:2} tales, {T:5,} tokens: {kept:7,} numbers to keep, and to work through for the next token")
 
 # %% [markdown]
-# The memory grows with each token, and so does the work for the next one. There is no way around it: the weight of key $s$
-# is $e^{q_t \cdot k_s}$, and a new query needs it for every old key. The power joins query and key so that nothing can take
-# them apart again.
+# The memory grows with each token, and so does the work for the next one. The softmax is the reason. Before it divides,
+# the weight of key $s$ is $e^{q_t \cdot k_s}$, and a new query needs it for every old key. That power can't be split into
+# a part for the query times a part for the key.
 #
-# A plain product can be taken apart. So, only to see what happens: **leave the power out, and the division with it.** The
+# A plain product can be split. So try it, to see what happens: **leave the power out, and the division with it.** The
 # weight of key $s$ is now the product $q_t \cdot k_s$ itself.
 
 # %%
 guess = predict(
     "11.a",
-    "Way one: multiply the query with each key, and add up the values with these weights. Way two: multiply each"
-    " key with its value first, add up, and bring in the query last. The two results are ...",
-    ["the same number for number", "close to each other", "two different things"],
+    "A million tokens with keys and values of 16 channels have been read. Way one multiplies a new query with each"
+    " key, then adds up the values with these weights: 32 million multiplications. Way two has added up key times value"
+    " while it read, and brings in the query last. For one query it needs ...",
+    ["256 multiplications", "16 million", "32 million"],
 )
 
 # %% [markdown]
@@ -84,12 +83,13 @@ for key, value in zip(keys, values):
     print(f"key {key}: S is {S}")
 two = [query[0] * S[0][d] + query[1] * S[1][d] for d in range(2)]
 print("way one", one, "  way two", two)
-answer = "the same number for number" if one == two else "two different things"
-guess.reveal(answer, "It is one sum, in another order.")
+assert one == two
+guess.reveal(f"{16 * 16} multiplications", "S has 16 x 16 numbers, and the query meets each of them once.")
 
 # %% [markdown]
-# Look at what the second way holds after three tokens: four numbers. After three million tokens it would be four numbers.
-# The keys and values are gone, and the query was not needed until the end.
+# The two ways are one sum, added up in another order. Look at what the second way holds after three tokens: four
+# numbers. After three million tokens it still holds four. The keys and values are gone, and the query was not needed
+# until the end.
 
 # %% [markdown]
 # ## The formula
@@ -100,7 +100,8 @@ guess.reveal(answer, "It is one sum, in another order.")
 # \qquad S_t = S_{t-1} + k_t^\top v_t$$
 #
 # $k_s^\top v_s$ is a column times a row: an $N \times N$ matrix. $S$ is the **[state](../lessons/GLOSSARY.md#state)**: what is written under a key can be read
-# with a query like that key. The causal mask is gone, since $S_t$ holds nothing of later tokens.
+# with a query like that key. $S$ is **keys by values**: a row for each channel of the key, a column for each channel of the
+# value. The causal mask is gone, because $S_t$ holds nothing of later tokens.
 #
 # The left side is a matrix of all pairs, under a mask. It will be our reference for
 # [linear attention](../lessons/GLOSSARY.md#linear-attention). ($D$ in the shapes is the number of channels of a value, which need not be $N$.)
@@ -118,13 +119,13 @@ def linear_attention(q, k, v):
 # **Exercise 11.1** · implement · ●○○ · 10 min · 4 points · teaches attention as a recurrence · needs the formula
 #
 # Write the right side: token by token, with `S` of shape (B, H, N, D). Return all results, (B, H, T, D), and the last
-# `S`. A `state` that is given is the `S` to begin with. Take the tokens apart with `q.unbind(2)`: a list of T tensors
-# (B, H, N). Why so and not with `q[:, :, t]` will be a matter of its own.
+# `S`. A `state` that is given is the `S` to begin with. Take the tokens apart with `q.unbind(2)`: it gives T tensors of
+# shape (B, H, N).
 #
 # <details><summary>Hint 1: write</summary>
 #
-# A column times a row: `k_t[..., :, None] * v_t[..., None, :]` is (B, H, N, D). Add it to `S` with `S = S + ...`, and not
-# with `+=`, which would spoil the state that came in.
+# A column times a row: `k_t[..., :, None] * v_t[..., None, :]` is (B, H, N, D). Add it to `S` with `S = S + ...`. The
+# shorter `+=` would change the state that came in.
 #
 # </details>
 # <details><summary>Hint 2: read</summary>
@@ -207,8 +208,8 @@ print(f"the cache for 65,536 tokens: {cache[-1]:,.0f} MiB; the state, for any nu
 guess.reveal(f"{c.d_head // 2}", "2 N T = N² at T = N / 2.")
 
 # %% [markdown]
-# Look at the flat line. 32 MiB for a novel as for a sentence. It can't be true that nothing is lost, and below you will see
-# what is. First the price in time.
+# Look at the flat line: 32 MiB, for a sentence or for a novel. Something must be lost, and below you will see what. First
+# the price in time.
 
 # %% [markdown]
 # ## What it costs
@@ -226,57 +227,58 @@ for T in (16, 256, 4096):
 # %%
 guess = predict(
     "11.c",
-    "256 tokens: the recurrence needs an eighth of the multiplications. On your machine it takes ...",
+    "256 tokens: the recurrence needs an eighth of the multiplications. On one core of your machine it takes ...",
     ["an eighth of the time", "about the same time", "several times as long"],
 )
 
 
 # %%
-def seconds(function, repeats=5):
-    """Return the shortest time of some calls, on one core."""
-    torch.set_num_threads(1)  # on a busy machine, small steps would wait for a second core
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+def milliseconds(ways, rounds=9):
+    """The shortest time of each way, {name: function} -> {name: ms}, on one core: small steps gain nothing from two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    best = best_seconds(ways, rounds)
+    torch.set_num_threads(threads)
+    return {name: 1000 * seconds for name, seconds in best.items()}
 
 
 q, k, v = torch.randn(3, 1, 4, 256, N)
-by_pairs, by_steps = seconds(lambda: linear_attention(q, k, v)), seconds(lambda: linear_recurrent(q, k, v))
-print(f"matrix {1000 * by_pairs:.2f} ms, recurrence {1000 * by_steps:.2f} ms")
-ratio = by_steps / by_pairs
+took = milliseconds({"matrix": lambda: linear_attention(q, k, v), "recurrence": lambda: linear_recurrent(q, k, v)})
+print(", ".join(f"{name} {time:.2f} ms" for name, time in took.items()))
+ratio = took["recurrence"] / took["matrix"]
 quick = "about the same time" if ratio > 0.4 else "an eighth of the time"
 answer = "several times as long" if ratio > 1.7 else quick
-guess.reveal(answer, "256 small steps that must wait for each other, against two large products.")
+because = "256 small steps wait for each other, where two large products do not." if ratio > 0.4 else ""
+guess.reveal(answer, because)
 
 # %% [markdown]
-# Fewer operations, and slower. A step of the recurrence is so small that calling it costs more than computing it, and
-# no two steps can run side by side. It is the reason that the transformer's authors gave for leaving recurrence
-# ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), section 1): **not its work, but its waiting.** A GPU makes
-# it worse, since it is made for products that are large.
+# A step of the recurrence is so small that calling it costs more than computing it, and no two steps can run side by
+# side. So fewer operations need not be faster. The transformer's authors gave this reason for leaving recurrence
+# ([Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), section 1): **not its work, but its waiting.** A GPU is made
+# for large products, so there the gap is wider still.
 
 # %% [markdown]
 # ## Between the two: chunks
 #
 # Cut the text into [chunks](../lessons/GLOSSARY.md#chunked-form) of $L$ tokens. Within a chunk use the matrix of pairs, which is small. What came before the chunk
-# is in $S$, one product for all $L$ tokens. Then bring $S$ to the end of the chunk, with one product, too.
+# is in $S$, and one product reads it for all $L$ tokens. One more product brings $S$ to the end of the chunk.
 
 # %%
 figures.chunks(n_tokens=12, chunk=4)
 
 # %% [markdown]
-# Look at the right square. The blue triangles grow with $T \cdot L$ and the orange part needs $T / L$ steps. With $L =
-# 1$ it is the recurrence, with $L = T$ the matrix. You choose.
+# Look at the right square. The work in the blue triangles grows with $T \cdot L$, and the orange part needs $T / L$ steps.
+# With $L = 1$ it is the recurrence, with $L = T$ the matrix. You choose.
 #
 # **Exercise 11.2** · implement · ●●○ · 15 min · 5 points · teaches the chunked form · needs 11.1
 #
-# Write it. `S` is the state before the chunk. The last chunk may be shorter.
+# Write it: `chunk` tokens at a time, by products of matrices, with `S` carried from chunk to chunk. The last chunk may be
+# shorter.
 #
 # <details><summary>Hint 1: cut</summary>
 #
-# `q.split(chunk, dim=2)` is a list of pieces along time; the last one is shorter where T is no multiple.
+# `q.split(chunk, dim=2)` gives pieces of `chunk` tokens; the last one is shorter where T is no multiple. (`q.chunk(n)`
+# gives n pieces, which is something else.)
 #
 # </details>
 # <details><summary>Hint 2: within, and before</summary>
@@ -310,7 +312,7 @@ linear_chunked = check("11.2", linear_chunked)
 # %% [markdown] tags=["solution:11.2"]
 
 # %% [markdown]
-# Three forms, one result. Here it is asserted, with every chunk from one token to all of them, and with the state.
+# Three forms, one result. Here it is asserted, for chunks from one token to the whole text, and for the state as well.
 
 # %% tags=["nbval-check-output"]
 q, k, v = torch.randn(3, 2, 4, 50, 16, dtype=torch.float64)
@@ -322,42 +324,42 @@ for chunk in (1, 7, 16, 50, 1000):
     print(f"chunks of {chunk:4}: {-(-50 // chunk):2} steps, equal to both others to 10 digits")
 
 # %% [markdown]
-# In lib the chunks run side by side as far as they can, and that is what is measured here.
+# What did your chunks buy? Three measures of each form: its time on your machine, the numbers that it writes, and the most
+# memory that it holds at once. The last two are counts, the same on each machine.
 
 # %%
-from lib.layers.linear_attention import linear_chunked as chunks_at_once
-
-WAYS = {"attention by matrix": linear_attention, "recurrence": linear_recurrent, "in chunks": chunks_at_once}
-lengths, taken = (64, 256, 1024, 2048), {name: [] for name in WAYS}
-for T in lengths:
-    heads = torch.randn(3, 1, 4, T, N)
-    for name, way in WAYS.items():
-        taken[name].append(1000 * seconds(lambda: way(*heads), repeats=9))
+WAYS = {"attention by matrix": linear_attention, "recurrence": linear_recurrent, "in chunks": linear_chunked}
+texts, taken = {T: torch.randn(3, 1, 4, T, N) for T in (64, 256, 1024, 2048)}, {name: [] for name in WAYS}
+for heads in texts.values():
+    for name, time in milliseconds({name: lambda way=way: way(*heads) for name, way in WAYS.items()}).items():
+        taken[name].append(time)
+ends = [f"{name} from {times[0]:.2f} to {times[-1]:.2f}" for name, times in taken.items()]
 plots.curves(
-    {name: (lengths, milliseconds) for name, milliseconds in taken.items()},
+    {name: (list(texts), times) for name, times in taken.items()},
     xlabel="tokens",
-    ylabel="milliseconds",
+    ylabel="milliseconds, one core",
     xlog=True,
     ylog=True,
     marks=True,
-    alt="Time by tokens, both axes logarithmic. The matrix begins lowest and ends highest, with the steepest slope."
-    " The recurrence rises with slope 1 from a high start. The chunked form rises with slope 1, far below both on long"
-    " texts.",
+    alt=f"Milliseconds by tokens, 64 to 2,048, both axes logarithmic: {'; '.join(ends)}.",
 )
-for name, (_, short, _, long) in taken.items():
-    print(f"{name:20} {long:6.1f} ms for 2,048 tokens, {long / short:5.1f} times as long as for 256")
+for name, way in WAYS.items():
+    few, many = (numbers_written(lambda: way(*texts[T])) for T in (256, 2048))
+    held = peak_bytes(lambda: way(*texts[2048])) / 2**20
+    print(f"{name:20} 2,048 tokens: {taken[name][-1]:6.1f} ms, {many / 1e6:4.1f} million numbers written", end=" ")
+    print(f"({many / few:2.0f} times those of 256 tokens), {held:5.1f} MiB held at once")
 
 # %% [markdown]
-# Look at the slopes: eight times the text is eight times the work for the recurrence and for the chunks, and 64 times
-# for the matrix, or more, once it no longer fits into fast memory (other programs disturb this measurement). And look
-# where the chunks lie: the work of the recurrence with the speed of products. Every RWKV from lesson 13 on is trained
-# so.
+# Look at the slopes. Eight times the text writes eight times the numbers in the recurrence and in the chunks, and some
+# 60 times in the matrix. The times follow, as well as other programs on your machine let them. And look at how little
+# the chunks write: the growth of the recurrence, the large products of the matrix. From lesson 13 on, RWKV is trained
+# this way.
 
 # %% [markdown]
-# ## A trap in the backward pass
+# ## The backward pass
 #
 # Here is the recurrence as one would write it first. It takes token $t$ by its index. The results are the same, digit for
-# digit.
+# digit. What about the gradients?
 
 
 # %%
@@ -371,47 +373,40 @@ def indexed(q, k, v):
 
 
 def backward_of(function, T):
-    """How many numbers the backward pass writes, and its milliseconds, for one head of 16 channels."""
+    """How many numbers the backward pass writes, for one head of 16 channels."""
     heads = torch.randn(3, 1, 1, T, 16).unbind(0)
     for z in heads:
         z.requires_grad_()
-    count = numbers_written(function(*heads).sum().backward)
-    loss = function(*heads).sum()
-    begin = time.perf_counter()
-    loss.backward()
-    return count, 1000 * (time.perf_counter() - begin)
+    return numbers_written(function(*heads).sum().backward)
 
 
-# %% [markdown]
-# `numbers_written` calls a function and adds up the sizes of all tensors that are written meanwhile. It is a count, the
-# same on each machine.
-
-# %%
 guess = predict(
     "11.d",
-    "`indexed`: twice the tokens. Its backward pass writes ...",
-    ["twice as many numbers", "four times as many"],
+    "1,024 tokens, one head of 16 channels. Your recurrence, which takes the tokens apart with `unbind`, writes about 1.1"
+    " million numbers in its backward pass. `indexed` writes ...",
+    ["about as many", "twice as many", "over fifty times as many"],
 )
 
 # %%
+counts = {}
 for name, form in (("unbind", lambda *heads: linear_recurrent(*heads)[0]), ("indexed", indexed)):
-    counts = [backward_of(form, T) for T in (256, 512, 1024)]
-    for T, (count, milliseconds) in zip((256, 512, 1024), counts):
-        print(f"{name:7} {T:5,} tokens: {count:12,} numbers written, {milliseconds:6.1f} ms")
-growth = counts[2][0] / counts[1][0]
-guess.reveal("four times as many" if growth > 3 else "twice as many numbers", f"It is {growth:.2f} times.")
-assert growth > 3.5
+    counts[name] = [backward_of(form, T) for T in (256, 512, 1024)]
+    for T, count in zip((256, 512, 1024), counts[name]):
+        print(f"{name:7} {T:5,} tokens: {count:12,} numbers written in the backward pass")
+times, growth = counts["indexed"][-1] / counts["unbind"][-1], counts["indexed"][2] / counts["indexed"][1]
+answer = guess.choices[2] if times > 50 else guess.choices[1] if times > 1.5 else guess.choices[0]
+guess.reveal(answer, f"It is {times:.0f} times as many, and twice the tokens make it {growth:.1f} times more.")
 
 # %% [markdown]
 # The gradient of `k[:, :, t]` with respect to `k` is a tensor as large as `k`, zero everywhere but at $t$. Autograd
 # makes one in each of the $T$ steps, and adds them all up: $T$ times $T$ numbers. `unbind` takes `k` apart once, and
 # its gradient is put together once. The same trap waits in `y[:, :, t] = ...`. The loop of RWKV-4 in transformers has
-# both, so part of what looks like slow recurrence there is this.
+# both, so part of its slowness in training comes from there, and not from recurrence.
 #
 # **Exercise 11.3** · repair · ●●○ · 10 min · 3 points · teaches to see a hidden $T^2$ · needs the trap
 #
-# This is a running mean of keys, `kept` times the old one plus `1 - kept` times the new. Its result is right and its
-# backward pass grows with $T^2$. Find both causes. Repair them.
+# This is a running mean of keys: `kept` times the old one, plus `1 - kept` times the new. Its result is right, but its
+# backward pass grows with $T^2$. Find both causes and repair them.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -468,9 +463,9 @@ for t in (10, 100, 1000):
     print(f"size of the results near token {t:5,}: {size[t - 10 : t].mean():7.1f}")
 
 # %% [markdown]
-# The result grows with the text: a layer that was trained on short texts meets numbers ten times too large in long
-# ones. The cure keeps the recurrence. Put a function $\phi$ with positive values before the product, and divide by the
-# sum of the weights:
+# The result grows with the text: a layer that was trained on short texts meets larger numbers in long ones. The cure
+# keeps the recurrence. Put a function $\phi$ ("phi") with positive values before the product, and divide by the sum of
+# the weights:
 #
 # $$y_t = \frac{\sum_{s \le t} \big(\phi(q_t) \cdot \phi(k_s)\big)\, v_s}{\sum_{s \le t} \phi(q_t) \cdot \phi(k_s)}
 # \qquad \phi(x) = \mathrm{elu}(x) + 1 = \begin{cases} x + 1 & x > 0 \\ e^x & x \le 0 \end{cases}$$
@@ -538,7 +533,7 @@ print("no mean is above the largest value so far:            ", bool((means <= l
 # %% [markdown]
 # ## What the softmax did, part two: sharpness
 #
-# Take 64 random keys, and a query that asks for one of them: it is that key, times a number, its **loudness**. With
+# Take 64 random keys, and a query that asks for one of them: it is that key times a number, its **loudness**. With
 # softmax a louder query gets a sharper answer (lesson 05 divides by $\sqrt N$ to hold this back).
 
 # %%
@@ -580,17 +575,21 @@ plots.curves(
 )
 
 # %% [markdown]
-# Look at the flat line. For large $x$, $\phi(x)$ is $x$ or nothing, so twice the query gives twice every weight, and
-# the normaliser divides it away. 64 keys get about 1/64 each: **linear attention sees a blur.** Other maps, other
-# limits, but none makes $e^{q \cdot k}$ of a finite sum of products; the exact one would need infinitely many channels.
+# Look at the flat line. For a loud query $\phi(x)$ is nearly $x$ or nearly nothing. So twice the query gives twice every
+# weight, and the normaliser divides that away. 64 keys get about 1/64 each: **linear attention sees a blur.** Other maps
+# have other limits. None with finitely many channels gives $e^{q \cdot k}$ for all queries and keys; an exact one would
+# need infinitely many.
 
 # %% [markdown]
 # ## Try it
 #
-# **Which feature map comes nearest to what softmax does, and how near?** Move the loudness. Change the map.
+# **At which loudness does softmax give half of its weight to the wanted key, and which map gives it most there?** Move the
+# loudness until the left bar says 0.5, then change the map. The last map has twice the channels: $e^x$, and $e^{-x}$
+# beside it.
 
 # %%
 MAPS = {"elu(x) + 1": feature, "relu(x)": F.relu, "exp(x)": torch.exp}
+MAPS["exp(x), exp(-x)"] = lambda x: torch.cat([x.exp(), (-x).exp()], dim=-1)
 
 
 def draw_sharpness(loudness, phi):
@@ -603,55 +602,58 @@ def draw_sharpness(loudness, phi):
 
 widgets.explore(
     draw_sharpness,
-    "Which feature map comes nearest to what softmax does, and how near?",
-    loudness=(0.5, 16.0, 0.5, 8.0, "loudness of the query"),
+    "At which loudness does softmax give half of its weight to the wanted key, and which map gives it most there?",
+    loudness=(0.5, 16.0, 0.5, 1.0, "loudness of the query"),
     phi=(list(MAPS), "elu(x) + 1", "feature map"),
 )
 
 # %% [markdown]
-# And there is a second limit, however sharp the map. $S$ has $N$ rows. More than $N$ keys can't all be at right angles
-# to each other, so what is read under one key has a little of others mixed in. Lesson 17 measures how much is lost.
+# Twice the channels sharpen the picture a little, and cost twice the state. There is a second limit, however sharp the
+# map. $S$ has $N$ rows, and more than $N$ keys can't all be at right angles to each other. So what is read under one key
+# has a little of the others mixed in.
 
 # %% [markdown]
 # ## Forget
 #
-# One defect can be mended at once. $S$ only ever adds: the first tale counts as much as the sentence before. Let each step
-# keep a share of the old state, one share `keep` between 0 and 1 for each head:
+# One defect can be mended here and now. $S$ only ever adds: the first tale counts as much as the sentence just read. Let
+# each step keep a share $w$ of the old state, a number between 0 and 1, one for each head:
 #
-# $$S_t = \lambda S_{t-1} + k_t^\top v_t \qquad y_t = q_t S_t$$
+# $$S_t = w\, S_{t-1} + k_t^\top v_t \qquad y_t = q_t S_t$$
 #
-# $\lambda$ ("lambda") is `keep`. As a recurrence it is one multiplication more. What is it as a **matrix**?
+# In all that follows $w$ is the share that is **kept**. (Papers and programs use other letters and signs; the
+# [table of symbols](../lessons/GLOSSARY.md) has them side by side.) As a recurrence, the decay is one multiplication more.
+# What is it as a **matrix**?
 #
 # **Exercise 11.5** · implement · ●●● · 15 min · 4 points · teaches decay in the matrix form · needs 11.1
 #
-# Write it without a loop over time. Unroll the recurrence for three tokens, and see with which factor $k_1^\top v_1$
-# arrives at $y_3$. It has to hold for 300 tokens and a `keep` of 0.01, gradients, too.
+# Write it without a loop over time. Unroll the recurrence for three tokens, and see which factor $k_1^\top v_1$ has when
+# it arrives at $y_3$. The function has to hold for 300 tokens and a `w` of 0.01, and so do its gradients.
 #
 # <details><summary>Hint 1</summary>
 #
-# $v_s$ has faded $t - s$ times when token $t$ reads it: its weight is $\lambda^{t-s} (q_t \cdot k_s)$.
+# $v_s$ has faded $t - s$ times when token $t$ reads it: its weight is $w^{t-s} (q_t \cdot k_s)$.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `age = torch.arange(T)[:, None] - torch.arange(T)` is (T, T); `keep[:, None, None] ** age` is (H, T, T).
+# `age = torch.arange(T)[:, None] - torch.arange(T)` is (T, T); `w[:, None, None] ** age` is (H, T, T).
 #
 # </details>
 # <details><summary>Hint 3: when a gradient is nan</summary>
 #
-# Above the diagonal the age is below zero, and 0.01 to the power of -299 is infinite. `tril` hides it on the way
-# forward; on the way back it is infinity times zero. `age.clamp(min=0)` first.
+# Above the diagonal the age is below zero, and 0.01 to the power of -299 is infinite in float32. `tril` hides it on the
+# way forward; on the way back it is infinity times zero. `age.clamp(min=0)` first.
 #
 # </details>
 
 
 # %% tags=["exercise:11.5"]
-def fading(q, k, v, keep):
-    """q, k (B, H, T, N), v (B, H, T, D), keep (H,) -> (B, H, T, D), where S <- keep * S + k_t^T v_t."""
+def fading(q, k, v, w):
+    """q, k (B, H, T, N), v (B, H, T, D), w (H,) -> (B, H, T, D), where S <- w * S + k_t^T v_t."""
     ### BEGIN SOLUTION
     position = torch.arange(q.shape[2], device=q.device)
     age = (position[:, None] - position).clamp(min=0)  # (T, T)
-    weights = (q @ k.transpose(-1, -2)) * keep[:, None, None] ** age  # (B, H, T, T)
+    weights = (q @ k.transpose(-1, -2)) * w[:, None, None] ** age  # (B, H, T, T)
     return weights.tril() @ v
     ### END SOLUTION
 
@@ -660,15 +662,15 @@ def fading(q, k, v, keep):
 fading = check("11.5", fading)
 
 # %% [markdown] tags=["solution:11.5"]
-# Distance is back, without RoPE: a score fades with the age of its key, at a speed of its head's own.
+# Distance is back, without RoPE: a score fades with the age of its key, and each head has its own speed.
 
 # %% [markdown]
 # ## In the wild
 #
 # MiniMax-Text-01 is a published model of 456 billion parameters ([arXiv 2501.08313](https://arxiv.org/abs/2501.08313)).
-# Seven of each eight layers are what you have just written, under the name "lightning attention": queries, keys and
-# values through SiLU, a fixed decay for each head, in chunks, then a norm, a gate and an output matrix. transformers
-# has the code. Here is such a layer with random weights, and what reaches its norm:
+# Seven of every eight layers are what you have just written, under the name "lightning attention". Queries, keys and
+# values go through SiLU, each head has a fixed decay, the work is done in chunks; then come a norm, a gate and an output
+# matrix. transformers has the code. Here is such a layer with random weights, and what reaches its norm:
 
 # %% tags=["nbval-check-output"]
 from transformers.models.minimax.configuration_minimax import MiniMaxConfig
@@ -684,9 +686,9 @@ with torch.no_grad():
     published(x, None, None)
     joint = rearrange(F.silu(published.qkv_proj(x)), "b t (h n) -> b h t n", h=4)  # (B, H, T, 3 N)
     q, k, v = joint.split(6, dim=-1)
-    keep = torch.exp(-published.slope_rate).flatten()
-    ours = rearrange(fading(q, k, v, keep), "b h t n -> b t (h n)")  # (B, T, H * N)
-print("keep, one for each head:", [round(share, 3) for share in keep.tolist()])
+    w = torch.exp(-published.slope_rate).flatten()
+    ours = rearrange(fading(q, k, v, w), "b h t n -> b t (h n)")  # (B, T, H * N)
+print("w, one for each head:", [round(share, 3) for share in w.tolist()])
 print("equal to the published layer:", bool((ours - reached[0]).abs().max() < 1e-5))
 assert (ours - reached[0]).abs().max() < 1e-5
 
@@ -694,8 +696,8 @@ assert (ours - reached[0]).abs().max() < 1e-5
 # ## Recap
 #
 # Without the softmax the sum over all keys can be taken in another order, and then it is a recurrence with a state of
-# $N^2$ numbers. The matrix, the recurrence and the chunks between them give the same results; they differ in work, in
-# waiting and in memory, and an index in a loop can hide a $T^2$. What is lost is sharpness: a louder query gets no
+# $N^2$ numbers. The matrix, the recurrence and the chunks between them give the same results. They differ in work, in
+# waiting and in memory, and an index in a loop can hide a $T^2$. What is lost is sharpness: a louder query gets hardly a
 # sharper answer, and a fixed state holds only so much.
 #
 # ## Read on

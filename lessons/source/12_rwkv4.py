@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 12. A transformer that is an RNN
 #
-# RWKV-4 reads a whole text at once while it learns, as a transformer does, and one token at a time while it writes, with a
-# memory of one size. Three ideas make it good enough to be worth it: decay, bonus and token shift.
+# While it learns, RWKV-4 reads a whole text at once, as a transformer does. While it writes, it takes one token at a time,
+# with a memory that never grows. Three ideas make that work well: decay, bonus and token shift.
 #
 # **You build** the whole block, `shift`, `wkv`, `TimeMix` and `ChannelMix`, put three of them into a model, and hold it
 # to the published package: the same logits, token for token.
 #
-# **You need** lessons 06 (the running maximum) and 11 (linear attention). **Time:** 60 minutes.
+# **You need** lessons 06 (the running maximum) and 11 (linear attention). **Time:** 110 minutes.
 
 # %% tags=["setup"]
 start("12")
@@ -17,7 +17,6 @@ import math
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +29,7 @@ from lib.models.presets import PRESETS, RWKV_PRESETS
 from lib.models.rwkv import RwkvConfig
 from lib.models.rwkv_start import vectors
 from lib.models.skeleton import Block, LanguageModel, n_params
+from lib.run.measure import best_seconds
 from lessons.figures import lesson_12 as figures
 from lib.show import widgets
 from lessons.exercises.lesson_12 import check
@@ -41,8 +41,8 @@ from lib.weights.rwkv import to_rwkv
 # %% [markdown]
 # ## The need: a mean stops listening
 #
-# Lesson 11 left a state that adds up everything, and divides at the end. Let it read forty tales, with a random vector
-# for each token, and see how far each tale moves it.
+# At the end of lesson 11 there was a state that adds up everything, and divides by the sum of the weights. Let such a mean
+# read forty tales, with a random vector for each token, and see how far each tale moves it.
 
 # %%
 tokenizer, tales = load_tokenizer("tales"), corpora.load("tales").documents_validation[:40]
@@ -73,20 +73,30 @@ for name, kept in (("keeps all", 1.0), ("keeps 99 % at each token", 0.99)):
     if kept == 1:
         ratio = far[39] / far[1]
         answer = "half as far" if 0.1 < ratio < 0.7 else "as far" if ratio >= 0.7 else "less than a tenth as far"
-guess.reveal(answer, "Its share is one of forty.")
+guess.reveal(answer, "It is one tale of forty.")
 
 # %% [markdown]
-# A mean of everything hardens. A memory that fades goes on listening: it forgets, and **that is what makes room**. How fast
-# should it forget? RWKV-4's answer is to give each channel a speed of its own, and to learn it.
+# A mean of everything hardens. A memory that fades goes on listening: it forgets, and **that makes room**. How fast should
+# it forget? RWKV-4 gives each channel a speed of its own, and learns it.
 #
-# It also gives up something that lesson 11 had: the matrix, with its queries. Every channel is alone, a mean of its
-# own. Lesson 13 brings the matrix back.
+# It also gives up something that lesson 11 had, the matrix with its queries. Each channel takes a mean of its own, and
+# meets no other channel. Later generations bring the matrix back. Here is where the next three lessons lead; come back to
+# this table when you meet its words:
+#
+# | RWKV | 4 | 5, Eagle | 6, Finch | 7, Goose |
+# |---|---|---|---|---|
+# | **lesson** | 12 | 13 | 14 | 14 |
+# | **state** | two sums for each channel | a matrix for each head, keys by values | as in 5 | as in 5, turned: values by keys |
+# | **decay** | learned, one for each channel | learned, one for each channel of the key | made from each token | made from each token |
+# | **write** | fade, then add the value | fade, then add key times value | as in 5 | fade, take the old value away, add the new one |
+# | **read** | the mean, turned down by a gate | the matrix, asked by a query | as in 5 | as in 5, after it has written |
+# | **what it can't do** | be asked | choose how long it keeps what it reads | replace one value and spare the rest | keep many overlapping keys apart at once |
 
 # %% [markdown]
 # ## Token shift
 #
 # Begin with the cheapest idea, the [token shift](../lessons/GLOSSARY.md#token-shift). How much is it worth to see the token before? Count it, for bytes of the tales: how many
-# bits does the next byte still cost, if you know one byte, or two?
+# bits does the next byte still cost if you know one byte, or two?
 
 
 # %%
@@ -102,22 +112,27 @@ for n in (1, 2):
     print(f"the next byte, given {n} byte{'s' * (n > 1)} before it: {bits_given(n, text):.2f} bits")
 
 # %% [markdown]
-# So each token is to carry some of the one before it, and it costs an addition. With $x_t$ the token's vector, (C,), and a
-# **share** $\mu$ ("mu") for each channel, learned, mostly between 0 and 1:
+# So let each token carry some of the one before it, for the price of an addition. $x_t$ is the token's vector, (C,). Each
+# channel has a **share** $\mu$ ("mu"), which is learned and mostly lies between 0 and 1:
 #
 # $$\mathrm{mix}(x_t) = \mu \odot x_t + (1 - \mu) \odot x_{t-1}$$
 #
 # $\odot$ multiplies channel by channel. There is one such share for the key, one for the value, and so on: a channel of the
 # key may look at the token before, and the same channel of the value at the token itself. Before the first token stands
 # zero.
+#
+# In `mix` the share belongs to the token itself: at 1 there is no shift. From generation 6 on, RWKV's code turns that round,
+# and the share belongs to the token before. We call that form `lean`. You will meet it in lesson 14:
+#
+# $$\mathrm{lean}(x_t) = x_t + \mu \odot (x_{t-1} - x_t)$$
 
 # %%
 words = tales[0].split()[:7]
 figures.shifts(words, n_layers=3)
 
 # %% [markdown]
-# Look at the orange places: a layer sees one token back, three layers see three. It is what a convolution does, two places
-# wide. When the tokens come one at a time, the layer must keep the last one: the first part of its state.
+# Look at the orange places: a layer sees one token back, three layers see three. A convolution that is two places wide does
+# the same. When the tokens come one at a time, the layer must keep the last one: it is the first part of its state.
 #
 # **Exercise 12.1** · implement · ●○○ · 5 min · 2 points · teaches the shift and its state · needs the formula
 #
@@ -158,40 +173,42 @@ def mix(x, before, *shares):
 # %% [markdown]
 # ## Decay and bonus, by hand
 #
-# One channel, four tokens. Each brings a key, one number that says how much it matters, and a value. Token 3 takes a
-# mean of all values. What is the weight of each? The key counts as $e^k$. A token of the past has faded by $e^w$ for
-# each step since the one after it, with $w < 0$: the [decay](../lessons/GLOSSARY.md#decay). And the token itself has not faded at all, so it gets a number of its
-# own in place of a fading, the **[bonus](../lessons/GLOSSARY.md#bonus)** $u$.
+# One channel, four tokens. Each brings a value and a key, one number that says how much the token matters. Token 3 takes
+# a mean of all four values. What is the weight of each? The key counts as $e^k$. At each token the memory keeps a share
+# $w$ of what it held, a number between 0 and 1: that is the [decay](../lessons/GLOSSARY.md#decay). The token before has not faded yet, the one before that
+# has faded once, and so on. The token itself gets a number of its own, the **[bonus](../lessons/GLOSSARY.md#bonus)** $u$.
 
 # %% tags=["nbval-check-output"]
-keys, values, w, u = [0.0, 1.0, 0.5, 2.0], [10.0, 20.0, 30.0, 40.0], -0.5, 0.3
+keys, values, w, u = [0.0, 1.0, 0.5, 2.0], [10.0, 20.0, 30.0, 40.0], 0.6, 0.3
 
 
 def weighted_mean(t):
     """The mean that token t takes, and the weights, by the formula."""
-    weights = [math.exp((t - 1 - i) * w + keys[i]) for i in range(t)] + [math.exp(u + keys[t])]
-    return sum(a * v for a, v in zip(weights, values)) / sum(weights), weights
+    weights = [w ** (t - 1 - s) * math.exp(keys[s]) for s in range(t)] + [math.exp(u + keys[t])]
+    return sum(weight * v for weight, v in zip(weights, values)) / sum(weights), weights
 
 
 for t in range(4):
     mean, weights = weighted_mean(t)
-    print(f"token {t}: weights {[round(a, 3) for a in weights]}, mean {mean:.4f}")
+    print(f"token {t}: weights {[round(weight, 3) for weight in weights]}, mean {mean:.4f}")
 
 # %% [markdown]
-# $$y_t = \frac{\sum_{i<t} e^{(t-1-i)\,w + k_i}\, v_i + e^{u + k_t}\, v_t}{\sum_{i<t} e^{(t-1-i)\,w + k_i} + e^{u + k_t}}
-# \qquad w = -e^{d} < 0$$
+# $$y_t = \frac{\sum_{s<t} w^{t-1-s}\, e^{k_s}\, v_s + e^{u + k_t}\, v_t}{\sum_{s<t} w^{t-1-s}\, e^{k_s} + e^{u + k_t}}
+# \qquad w = e^{-e^{d}}$$
 #
-# All of it channel by channel. $d$ ("decay") is what is learned: through $-e^d$ it can be any number, and $w$ stays
-# below zero. Why the bonus? Without it, how loud a token is *now* and how long it will be *remembered* would hang
-# together. With $u$ a channel may look at the present alone, or leave it out.
+# All of it is done channel by channel. What is learned is $d$, `decay` in code. It can be any number: $e^d$ is above zero,
+# so $w$ stays between 0 and 1. Code works with the logarithm, $\log w = -e^d$, as `log_w`.
 #
-# Both sums can be carried along: all that is in them fades by $e^w$ at each step. Call them **above** and **below**.
+# Why the bonus? Without it, a token that is to be heard loudly *now* would also have to be *remembered* loudly. With $u$
+# a channel may look at the present alone, or leave it out.
+#
+# Both sums can be carried along: all that is in them fades by $w$ at each step. Call them **above** and **below**.
 
 # %% tags=["nbval-check-output"]
 above = below = 0.0
 for t, (k, v) in enumerate(zip(keys, values)):
     mean = (above + math.exp(u + k) * v) / (below + math.exp(u + k))
-    above, below = math.exp(w) * above + math.exp(k) * v, math.exp(w) * below + math.exp(k)
+    above, below = w * above + math.exp(k) * v, w * below + math.exp(k)
     print(f"token {t}: mean {mean:.4f}, then above {above:8.4f}, below {below:.4f}")
     assert math.isclose(mean, weighted_mean(t)[0])
 
@@ -206,9 +223,9 @@ def naive(k, v, log_w, u):
     """k, v (B, T, C), log_w and u (C,) -> (B, T, C), with the two sums as they are."""
     above, below, ys = torch.zeros_like(k[:, 0]), torch.zeros_like(k[:, 0]), []
     for k_t, v_t in zip(k.unbind(1), v.unbind(1)):
-        own = (u + k_t).exp()
+        own, w = (u + k_t).exp(), log_w.exp()
         ys.append((above + own * v_t) / (below + own))
-        above, below = log_w.exp() * above + k_t.exp() * v_t, log_w.exp() * below + k_t.exp()
+        above, below = w * above + k_t.exp() * v_t, w * below + k_t.exp()
     return torch.stack(ys, dim=1)
 
 
@@ -231,13 +248,13 @@ answer = "not a number" if math.isnan(last) else "2.00"
 guess.reveal(answer, "e^100 is above what float32 holds, and infinity / infinity is not a number.")
 
 # %% [markdown]
-# Nothing holds a key below 88, where $e^k$ ends in float32. And with keys of -200 all powers are zero: 0 / 0. The mean
-# itself is harmless, it lies between its values. Lesson 06 had the cure: keep both sums **relative to the largest
-# exponent so far**. Call it `top`: `above` and `below` stand for themselves times $e^{top}$. What is new here is that
-# the top fades, too:
+# Nothing keeps a key below 88, where $e^k$ leaves float32. And with keys of -200 all powers are zero: 0 / 0. The mean
+# itself is harmless, because it lies between its values. Lesson 06 had the cure: keep both sums **relative to the largest
+# exponent so far**. Call it `top`: the true sums are `above` and `below` times $e^{top}$. What is new here is that the top
+# fades, too:
 #
 # - to read: the exponents are `top` for the sums and `u + k` for the token itself. Take the larger one off both;
-# - to write: the exponents are `top + w` and `k`. Take the larger one off both. It is the new top.
+# - to write: the exponents are `top + log_w` and `k`. Take the larger one off both. It is the new top.
 #
 # At the start both sums are 0, relative to a top that any key exceeds: -1e38.
 #
@@ -253,13 +270,13 @@ guess.reveal(answer, "e^100 is above what float32 holds, and infinity / infinity
 # </details>
 # <details><summary>Hint 2: to write</summary>
 #
-# The same three lines with `top + log_w` for `top` and `k_t` for `u + k_t`. The fading is in the exponent: no
-# `log_w.exp()` is left.
+# The same two lines with `top + log_w` for `top` and `k_t` for `u + k_t`. The fading is in the exponent: no
+# `log_w.exp()` is left. `largest` is the new top.
 #
 # </details>
 # <details><summary>Hint 3: the order</summary>
 #
-# Read first: token t is in the mean through its own term, not through the memory. Write then. No bonus is written.
+# Read first: token t is in the mean through its own term, not through the memory. Then write. No bonus is written.
 #
 # </details>
 
@@ -304,8 +321,8 @@ for loud in (2.0, 100.0, 3000.0, -200.0):
 # ## The transformer in it
 #
 # The weights are $e$ to some power, divided by their sum: **that is a softmax**, over the tokens so far, with the scores
-# $(t-1-i)\,w + k_i$ for the past and $u + k_t$ for the token itself. So RWKV-4 is attention, with a head for each channel, and
-# no loop is needed:
+# $(t-1-s) \log w + k_s$ for the past and $u + k_t$ for the token itself. So RWKV-4 is attention, with a head for each channel,
+# and no loop is needed:
 
 
 # %%
@@ -317,14 +334,6 @@ def wkv_by_softmax(k, v, log_w, u):
     return (scores.masked_fill(age < -1, -torch.inf).softmax(dim=2) * v[:, None]).sum(2)
 
 
-# %%
-guess = predict(
-    "12.c",
-    "Lesson 11: with a softmax, no recurrence. Now there is a softmax, and a recurrence. What is missing in these"
-    " scores?",
-    ["the values", "the query", "the causal mask"],
-)
-
 # %% tags=["nbval-check-output"]
 torch.manual_seed(12)
 k, v = 3 * torch.randn(2, 40, 8, dtype=torch.float64), torch.randn(2, 40, 8, dtype=torch.float64)
@@ -334,17 +343,42 @@ in_chunks, _ = rwkv4.wkv_chunked(k, v, log_w, u, chunk=16)
 for name, y in (("by softmax, all at once", at_once), ("in chunks, as lib does it", in_chunks)):
     assert (y - one_by_one).abs().max() < 1e-10
     print(f"{name}: equal to the recurrence to 10 digits")
-guess.reveal("the query", "Without it the power splits: e^(age w + k) is a fading times a thing of the past.")
 
 # %% [markdown]
-# No token can ask for anything here. Key and age alone say what counts, for all that come later. (Zhai et al. 2021 call
-# it an [attention-free transformer](https://arxiv.org/abs/2105.14103); RWKV replaces their table of positions by the
-# decay.)
+# In lesson 11 the softmax stood in the way of a recurrence. Here it does not: $e^{(t-1-s) \log w + k_s}$ splits into a factor
+# of $t$ times a factor of $s$, so the sum can be built before anyone reads it. A table of weights, later tokens by earlier
+# ones, splits exactly if its **rank** is 1: all its rows are multiples of one.
+
+# %%
+guess = predict(
+    "12.c",
+    "Three changes to the scores of the past. Which one makes an end of the recurrence?",
+    ["a decay that each token sets anew", "keys ten times as large", "keys times a number of the token that reads"],
+)
+
+# %% tags=["nbval-check-output"]
+torch.manual_seed(13)
+key, faded, reader = torch.randn(8), -torch.rand(16).cumsum(0), torch.randn(16)  # 8 early tokens, 16 in all
+age = (torch.arange(8, 16)[:, None] - 1 - torch.arange(8)).double()  # the 8 late ones read
+scores = {
+    guess.choices[0]: faded[8:, None] - faded[:8] + key,
+    guess.choices[1]: -0.3 * age + 10 * key,
+    guess.choices[2]: -0.3 * age + reader[8:, None] * key,
+}
+ranks = {change: int(torch.linalg.matrix_rank(score.double().exp(), rtol=1e-6)) for change, score in scores.items()}
+for change, rank in ranks.items():
+    print(f"{change}: rank {rank}")
+guess.reveal(max(ranks, key=ranks.get), "Such a number is a query: the power of a product does not split.")
+
+# %% [markdown]
+# So no token can ask for anything here. Key and age alone say what counts, for all tokens that come later. (Zhai et al. 2021
+# call this an [attention-free transformer](https://arxiv.org/abs/2105.14103); RWKV has the decay in place of their table of
+# positions.)
 
 # %% [markdown]
 # ## What a channel remembers
 #
-# After $n$ steps a share $e^{n w}$ is left. Half of it is gone after $\ln 2 / |w|$ steps. In RWKV-4 169M, which has 768
+# After $n$ steps a share $w^n$ is left. Half of it is gone after $\log \tfrac12 / \log w$ steps. In RWKV-4 169M, which has 768
 # channels and 12 layers, training begins with $d$ from -5 to 3, spread over the channels (RWKV-LM,
 # `RWKV-v4neo/src/model.py`).
 
@@ -357,30 +391,29 @@ guess = predict(
 
 # %%
 config, steps = RWKV_PRESETS["rwkv-4-169m"].config, torch.arange(60)
-w_of = {i: -vectors(config, i)["mix_time.decay"].exp() for i in (0, 6, 11)}  # (C,) each
-fast = {i: (w.exp() < 0.5).double().mean().item() for i, w in w_of.items()}
-for i, w in w_of.items():
-    halves = ", ".join(f"{math.log(2) / -w[c].item():.3g} in channel {c}" for c in (0, 384, 767))
+log_ws = {i: -vectors(config, i)["mix_time.decay"].exp() for i in (0, 6, 11)}  # (C,) each
+fast = {i: (log_w.exp() < 0.5).double().mean().item() for i, log_w in log_ws.items()}
+for i, log_w in log_ws.items():
+    halves = ", ".join(f"{math.log(0.5) / log_w[c].item():.3g} in channel {c}" for c in (0, 384, 767))
     print(f"layer {i:2}: steps until half is gone: {halves}; {fast[i]:.0%} of the channels lose half at once")
 guess.reveal("about half" if fast[0] > 0.4 else "about a quarter" if fast[0] > 0.15 else "about 5 %")
 figures.fading(
-    {f"layer {i}": torch.exp(w[:, None] * steps) for i, w in w_of.items()},
+    {f"layer {i}": torch.exp(log_w[:, None] * steps) for i, log_w in log_ws.items()},
     alt="Three maps of the share that is left, channels downward, tokens ago to the right, for layers 0, 6 and 11. On"
     " top, in the low channels, much is left after 60 tokens; at the bottom nothing after two. The line where half is"
     " left lies lower in each later layer: there more channels remember long.",
 )
 
 # %% [markdown]
-# Look at the line, where half is left. Early layers are busy with neighbours, late ones hold more of the text. The
-# RWKV-LM README calls this start very important, and lib does the same. All of it is learned on. But one thing can't be
-# learned away: at any $w < 0$ **a channel forgets at one speed, whatever it reads**. Lesson 14 lets the decay depend on
-# the token.
+# Look at the line where half is left. Early layers are busy with neighbours, late ones hold more of the text. lib starts
+# from the same numbers, and training moves them all. One thing training can't change: **a channel forgets at one speed,
+# whatever it reads**. Lesson 14 lets the decay depend on the token.
 
 # %% [markdown]
 # ## Try it
 #
-# **What does a channel still remember after n tokens?** Set the decay $d$. Then make the bonus large, and small: does
-# it change what is remembered?
+# **What does a channel still remember after n tokens?** Set the decay $d$. Then make the bonus large, and small. Does
+# that change what is remembered?
 
 
 # %%
@@ -400,14 +433,14 @@ widgets.explore(
 # %% [markdown]
 # ## Time mix
 #
-# Now the layer. Each token is shifted and mixed three times, for the **key**, the **value** and the **[receptance](../lessons/GLOSSARY.md#receptance)** $r$,
-# which gives the model its name with them (R, W for the decay, K, V). The receptance is a gate, as in lesson 03: it
+# Now the layer. Each token is shifted and mixed three times, for the **key**, the **value** and the **[receptance](../lessons/GLOSSARY.md#receptance)** $r$.
+# The model's name is made of these letters: R, W for the decay, K, V. The receptance is a gate, as in lesson 03: it
 # decides how much of what is remembered gets through.
 #
 # $$k = W_k\, \mathrm{mix}_k(x) \qquad v = W_v\, \mathrm{mix}_v(x) \qquad r = \sigma\big(W_r\, \mathrm{mix}_r(x)\big)
 # \qquad \mathrm{out} = W_o \big(r \odot \mathrm{wkv}(k, v)\big)$$
 #
-# $\sigma$ is the sigmoid; the four $W$ are (C, C), without bias. Here alone the channels meet.
+# $\sigma$ is the sigmoid; the four $W$ are (C, C), without bias. Only in these four products does a channel meet others.
 #
 # **Exercise 12.3** · implement · ●●○ · 15 min · 4 points · teaches the layer and its two states · needs 12.1 and 12.2
 #
@@ -420,7 +453,7 @@ widgets.explore(
 # </details>
 # <details><summary>Hint 2: the decay</summary>
 #
-# `self.decay` is $d$. `wkv` wants $w = -e^d$.
+# `self.decay` is $d$. `wkv` wants $\log w = -e^d$.
 #
 # </details>
 # <details><summary>Hint 3: the state</summary>
@@ -461,14 +494,14 @@ TimeMix = check("12.3", TimeMix)
 # %% [markdown]
 # ## Channel mix
 #
-# The second half of the block works on each token alone, as SwiGLU does in LLaMA, with a shift of its own before it.
-# $F$ is the inner width, 4 C in RWKV-4:
+# The second half of the block has a shift of its own, and then works on each token alone, as SwiGLU does in LLaMA. $F$
+# is the inner width, 4 C in RWKV-4:
 #
 # $$\mathrm{out} = \sigma\big(W_r\, \mathrm{mix}_r(x)\big) \odot W_v\, \mathrm{relu}\big(W_k\, \mathrm{mix}_k(x)\big)^2$$
 #
 # **Exercise 12.4** · repair · ●●○ · 10 min · 3 points · teaches where states and gates belong · needs the formula
 #
-# This one has three mistakes. One shows only when a text comes in parts. Run the cell. Repair them.
+# This one has three mistakes. One of them shows only when a text comes in parts. Run the cell, then repair all three.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -526,8 +559,8 @@ class ChannelMix(nn.Module):
 ChannelMix = check("12.4", ChannelMix)
 
 # %% [markdown] tags=["solution:12.4"]
-# Squaring first makes everything positive, and `relu` then does nothing. A gate of `relu` can open without bound. And
-# the last token of the part before has to be handed to `shift`.
+# After a square nothing is negative, so `relu` does nothing. A gate of `relu` can open without bound. And `shift` needs the
+# last token of the part before.
 
 # %% [markdown]
 # ## The whole model
@@ -591,24 +624,22 @@ guess.reveal("3" if kept // a_token + 1 == 3 else "never", f"{kept:,} / {a_token
 
 # %% [markdown]
 # That is the strength and the weakness in one number. A state of 5 C numbers a layer can't hold a long text word for word.
-# Lesson 17 measures what it loses.
 
 # %% [markdown]
 # ## One token at a time, or all at once
 #
-# Training has the whole text. Then everything but `wkv` is one large product for all tokens.
+# In training the whole text is there. Then the matrices work on all tokens at once, and only `wkv` goes step by step.
 
 
 # %%
-def milliseconds(function, repeats=5):
-    """The shortest time of some calls."""
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        with torch.no_grad():
-            function()
-        times.append(1000 * (time.perf_counter() - begin))
-    return min(times)
+def milliseconds(ways, rounds=5):
+    """The shortest time of each way, {name: function} -> {name: ms}, on one core and without gradients."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        best = best_seconds(ways, rounds)
+    torch.set_num_threads(threads)
+    return {name: 1000 * seconds for name, seconds in best.items()}
 
 
 def step_by_step(mixer, x):
@@ -620,7 +651,7 @@ def step_by_step(mixer, x):
 
 guess = predict(
     "12.f",
-    "One time mix, 512 tokens, C = 128, in one go. What takes most of the time?",
+    "One time mix, 512 tokens, C = 128, in one go, on one core. What takes most of the time?",
     ["the four matrices", "the loop of wkv"],
 )
 
@@ -628,31 +659,35 @@ guess = predict(
 # %%
 x, mixer, chunked = torch.randn(1, 512, 128), blocks[1].mix_time, rwkv4.TimeMix(128)
 k, v = torch.randn(2, 1, 512, 128)
-loop = milliseconds(lambda: wkv(k, v, -mixer.decay.exp(), mixer.bonus))
 four = mixer.key, mixer.value, mixer.receptance, mixer.output
-matrices = milliseconds(lambda: [matrix(x) for matrix in four])
-print(f"token by token {milliseconds(lambda: step_by_step(mixer, x)):6.1f} ms")
-print(
-    f"in one go      {milliseconds(lambda: mixer(x, None)):6.1f} ms:"
-    f" the loop {loop:.1f}, the four matrices {matrices:.1f}"
+took = milliseconds(
+    {
+        "token by token": lambda: step_by_step(mixer, x),
+        "in one go": lambda: mixer(x, None),
+        "the loop of wkv": lambda: wkv(k, v, -mixer.decay.exp(), mixer.bonus),
+        "the four matrices": lambda: [matrix(x) for matrix in four],
+        "in chunks (the course's)": lambda: chunked(x, None),
+    }
 )
-print(f"lib's, chunked {milliseconds(lambda: chunked(x, None)):6.1f} ms")
-answer = "the loop of wkv" if loop > matrices else "the four matrices"
-guess.reveal(answer, "512 steps that wait for each other.")
+for name, time in took.items():
+    print(f"{name:24} {time:6.1f} ms")
+answer = max(guess.choices, key=took.get)
+guess.reveal(answer, "512 small steps wait for each other." if answer == guess.choices[1] else "")
 
 # %% [markdown]
-# The published code puts the loop into a CUDA kernel. lib cuts it into chunks: all chunks add up their own part at
-# once, the memory is carried from chunk to chunk, and then all chunks step through their tokens side by side. For that
-# a memory has to be *joined* to another. It is your last exercise.
+# Where the loop is slow, it is for the reason of lesson 11: small steps that wait. The published code puts the loop into a
+# CUDA kernel. lib cuts it into chunks. All chunks add up their own part at once, the memory is carried from chunk to
+# chunk, and then all chunks step through their tokens side by side. For that, a memory has to be *joined* to another. This
+# is your last exercise.
 #
 # **Exercise 12.5** · implement · ●●● · 15 min · 4 points · teaches what makes a recurrence parallel · needs 12.2
 #
-# `first` is the memory after some part of a text. `second` is the memory of the `n` tokens that follow, read by
-# themselves, from an empty memory. Write `join`: the memory after both. Keys of 3,000 must do no harm.
+# `first` is the memory after some part of a text. `second` is the memory of the `n` tokens that follow, read from an empty
+# memory. Write `join`: the memory after both. Keys of 3,000 must do no harm.
 #
 # <details><summary>Hint 1</summary>
 #
-# What happens to `first` while n tokens go by? Its sums fade, so its top falls by n times |w|.
+# What happens to `first` while n tokens go by? Its sums fade n times, so its top changes by n times `log_w`.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -669,8 +704,8 @@ def join(first, second, n, log_w):
     ### BEGIN SOLUTION
     faded = top1 + n * log_w
     top = torch.maximum(faded, top2)
-    a, b = (faded - top).exp(), (top2 - top).exp()
-    return a * above1 + b * above2, a * below1 + b * below2, top
+    past, new = (faded - top).exp(), (top2 - top).exp()
+    return past * above1 + new * above2, past * below1 + new * below2, top
     ### END SOLUTION
 
 
@@ -678,8 +713,8 @@ def join(first, second, n, log_w):
 join = check("12.5", join)
 
 # %% [markdown] tags=["solution:12.5"]
-# `join` may be bracketed in any way. So a text of 1,024 tokens can be joined in pairs, ten rounds of joins side by side: a
-# *scan*. It works because all that a token does to the memory is to fade it and to add to it.
+# Joins may be grouped in any way. So a text of 1,024 tokens can be joined in pairs, in ten rounds, with all joins of a
+# round side by side: a *scan*. It works because a token does only two things to the memory: it fades it, and adds to it.
 
 # %% tags=["nbval-check-output"]
 torch.manual_seed(1)
@@ -749,16 +784,16 @@ else:
 
 # %% [markdown]
 # Three layers that you have written, and the published code gives the same logits for each token. (The control shows
-# that the comparison would have seen a mistake of ten percent in one vector of one layer.) What it has more than yours
-# is speed, and half precision for GPUs. transformers has RWKV-4, too (`RwkvForCausalLM`), and the tests
-# of this course hold lib's model to both.
+# that the comparison would have seen a mistake of ten per cent in one vector of one layer.) The package adds speed, and
+# half precision for GPUs. transformers has RWKV-4, too (`RwkvForCausalLM`), and the tests of this course hold lib's model
+# to both.
 #
 # ## Recap
 #
-# RWKV-4 takes for each channel a mean of all values so far, which fades at a speed of its own, with a bonus for the
-# token itself; it is a softmax without a query, so two sums and a running maximum carry it. Token shift lets each token
-# see the one before, and a receptance gates what gets through. Whole texts can be read in parallel and single tokens
-# with a state of 5 C numbers a layer, and both give what the published package gives.
+# In each channel RWKV-4 takes a mean of all values so far, which fades at the channel's own speed, with a bonus for the
+# token itself. It is a softmax without a query, so two sums and a running maximum carry it. Token shift lets each token
+# see the one before, and a receptance gates what gets through. Whole texts are read in parallel, single tokens with a
+# state of 5 C numbers a layer, and both give what the published package gives.
 #
 # ## Read on
 #

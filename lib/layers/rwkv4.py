@@ -1,6 +1,6 @@
 """RWKV-4: a weighted mean of all values so far, in which each channel forgets at a speed of its own.
 
-    y_t = (sum_{i<t} e^{(t-1-i) w + k_i} v_i + e^{u + k_t} v_t) / (the same without v)        w = -exp(decay) < 0
+    y_t = (sum_{s<t} w^{t-1-s} e^{k_s} v_s + e^{u + k_t} v_t) / (the same without v)        w = exp(-exp(decay))
 
 Channel by channel: no heads, no products between channels. u is the bonus of the token itself. The two sums are the
 memory, and since e^k has no bound they are kept relative to e^top, top the largest exponent so far.

@@ -4,6 +4,7 @@ import base64
 import functools
 import html
 import io
+import re
 import struct
 
 import matplotlib
@@ -23,12 +24,16 @@ COLORS = {"LLAMA": LLAMA, "RWKV": RWKV, "REFERENCE": REFERENCE, "YOURS": YOURS}
 OTHERS = ["#6A3D9A", "#8C6D1F", "#B0468A", "#5B6770"]
 # The second series of a family is a darker shade of its colour.
 SECOND = {LLAMA: "#00406B", RWKV: "#7A3300"}
+# A generation of RWKV keeps its colour through the course; the newest has the family's own.
+GENERATIONS = {4: "#420D00", 5: "#7A3300", 6: "#9E6447", 7: RWKV}
 GRID, MUTED = "#E3E3E3", "#6B6B6B"
 # The line style repeats what the colour says.
 DASHES = {LLAMA: "-", RWKV: (0, (7, 1.6)), REFERENCE: (0, (2.5, 1.8)), YOURS: (0, (1, 1))}
 DASHES |= {dark: (0, (5, 1.5, 1, 1.5)) for dark in ("#00406B", "#7A3300")}
+DASHES |= {GENERATIONS[4]: (0, (1.5, 1.2)), GENERATIONS[6]: (0, (3.5, 1.2))}
 OTHER_DASHES = ["-", (0, (6, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1.2))]
-# Words in a series' name that say what it means.
+# Words in a series' name that say what it means; a generation's say more than the family's.
+GENERATION_NAMES = re.compile(r"rwkv[- ]?([4-7])(?![\db.])|(eagle)|(finch)|(goose)")
 MEANINGS = {
     "rwkv": RWKV, "recurren": RWKV, "linear attention": RWKV, "llama": LLAMA, "attention": LLAMA, "transformer": LLAMA,
     "yours": YOURS, "published": REFERENCE, "reference": REFERENCE, "floor": REFERENCE,
@@ -86,6 +91,8 @@ def color_of(name, place=0):
     if str(name) in COLORS:
         return COLORS[name]
     lower = "" if str(name)[:1] in ("'", '"') else str(name).lower()
+    if found := GENERATION_NAMES.search(lower):
+        return GENERATIONS[int(found[1]) if found[1] else 3 + found.lastindex]
     return next((color for word, color in MEANINGS.items() if word in lower), OTHERS[place % len(OTHERS)])
 
 

@@ -83,6 +83,23 @@ def test_darker_shades_stay_apart_from_the_other_family_and_from_their_own(eyes)
         assert min(apart(dark, other, eyes) for other in others) > 25
 
 
+@pytest.mark.parametrize("eyes", BLIND)
+def test_generations_stay_apart_from_each_other_and_from_all_that_is_not_their_family(eyes):
+    for one, other in itertools.combinations(theme.GENERATIONS.values(), 2):
+        assert apart(one, other, eyes) > 20, (one, other)
+    for color, meaning in itertools.product(theme.GENERATIONS.values(), ("LLAMA", "REFERENCE", "YOURS")):
+        assert apart(color, theme.COLORS[meaning], eyes) > (25 if meaning == "LLAMA" else 15), (color, meaning)
+
+
+def test_a_generation_has_one_colour_whatever_it_is_called():
+    assert len({str(theme.dashes_of(color)) for color in theme.GENERATIONS.values()}) == 4
+    for number, names in {4: ["RWKV-4", "rwkv-4-169m"], 5: ["RWKV-5 Eagle", "Eagle 7B"], 6: ["RWKV-6 Finch", "Finch"],
+                          7: ["RWKV-7", "Goose, 64 channels", "RWKV 7, trained"]}.items():  # fmt: skip
+        assert [theme.color_of(name) for name in names] == [theme.GENERATIONS[number]] * len(names)
+    assert theme.color_of("RWKV") == theme.color_of("RWKV 7B") == theme.RWKV
+    assert len(set(theme.colors_of(["LLaMA", "RWKV-4", "RWKV-5", "RWKV-6", "RWKV-7"]).values())) == 5
+
+
 def families_drawn():
     """Figures that show both families, by every kind of mark: lines, bands, bars, areas, points."""
     steps = np.arange(1, 40)
@@ -116,7 +133,8 @@ def test_drawn_families_stay_apart_for_all_eyes(name):
 
 
 def test_text_in_each_colour_is_readable_on_white():
-    for color in [*theme.COLORS.values(), *theme.SECOND.values(), *theme.OTHERS, theme.MUTED]:
+    palettes = theme.COLORS, theme.SECOND, theme.GENERATIONS
+    for color in [*(color for palette in palettes for color in palette.values()), *theme.OTHERS, theme.MUTED]:
         luminance = linear(color) @ np.array([0.2126, 0.7152, 0.0722])
         assert 1.05 / (luminance + 0.05) >= 3.3, color
 
@@ -132,7 +150,7 @@ def test_names_choose_colours_and_no_two_are_equal():
     colors = theme.colors_of(["LLaMA", "RWKV-7", "published", "yours", "uniform", "narrow", "TinyLlama"])
     assert [colors[n] for n in ("LLaMA", "RWKV-7", "published", "yours")] == list(theme.COLORS.values())
     assert len(set(colors.values())) == 7
-    assert theme.colors_of(["LLaMA", "RWKV-5", "RWKV-7"])["RWKV-7"] == theme.SECOND[theme.RWKV]
+    assert theme.colors_of(["LLaMA", "RWKV, chunked", "RWKV"])["RWKV"] == theme.SECOND[theme.RWKV]
     assert theme.color_of("' llama'") == theme.OTHERS[0], "a token is no family"
     assert theme.colors_of(["a", "b"], {"a": "RWKV", "b": "#123456"}) == {"a": theme.RWKV, "b": "#123456"}
 
