@@ -580,7 +580,8 @@ for place in PLACES:
         name = "LLaMA" if family["family"] == "llama" else f"RWKV-{family['generation']}"
         RUNS[name] = record | {"place": place}
         print(record["command"])
-        above = record["validation_bits_per_byte"] / record["floor_bits_per_byte"] - 1
+        means = record["validation_bits_per_byte"] / record["floor_bits_per_byte"] - 1
+        above = record.get("excess_over_truth", means)  # story by story, where the run kept it
         size, seconds = f"{record['parameters']:,} parameters", f"{record['cpu_seconds']:.0f} s of processor time"
         print(f"  {name}: {size}, {record['tokens']:,} tokens, {seconds}")
         heat = f" told at temperature {record['temperature']}" if "temperature" in record else ""
