@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from lessons.checker.check import Checks
-from lessons.exercises.lesson_14_wrong import WRONG_ANSWERS, answers
+from lessons.exercises.lesson_14_wrong import WRONG_ANSWERS, WRONG_STEPS, WRONG_WRITING, answers, stepwise
 from lib.layers import rwkv7
 from lib.layers.heads import to_heads
 
@@ -43,29 +43,22 @@ WRONG_DECAYS = {
     "the tanh is missing: a large x would make a wild decay.": lambda x, bias, down, up: -(bias + x @ down @ up).exp(),
     "the bias is missing.": lambda x, bias, down, up: -(torch.tanh(x @ down) @ up).exp(),
     "a sigmoid in the place of the tanh.": lambda x, bias, down, up: -(bias + torch.sigmoid(x @ down) @ up).exp(),
+    "the bias is added behind the exp: log w = -exp(bias + ...).": lambda x, bias, down, up: (
+        bias - (torch.tanh(x @ down) @ up).exp()
+    ),
+    "the exponent's sign: log w = -exp(d), not -exp(-d).": lambda x, bias, down, up: (
+        -(-bias - torch.tanh(x @ down) @ up).exp()
+    ),
+    "exp(bias) and exp of the rest are added: exp of the sum is their product.": lambda x, bias, down, up: (
+        -bias.exp() - (torch.tanh(x @ down) @ up).exp()
+    ),
+    "a small number is added before a logarithm: log w needs none, it is -exp(d).": lambda x, bias, down, up: (
+        (-(bias + torch.tanh(x @ down) @ up).exp()).exp() + 1e-6
+    ).log(),
     "a sigmoid in the place of exp: that is RWKV-7's decay.": lambda x, bias, down, up: (
         -torch.sigmoid(bias + torch.tanh(x @ down) @ up)
     ),
 }
-
-
-def stepwise(step):
-    """Make a wkv of a step: step(S, r, k, v, w, a, b, old) -> (S, y), all but S columns (B, H, N, 1)."""
-
-    def form(r, k, v, log_w, a, b, state=None):
-        B, H, T, N = k.shape
-        S, ys = k.new_zeros(B, H, N, N) if state is None else state, []
-        for parts in zip(*(z.unbind(2) for z in (r, k, v, log_w.exp(), a, b)), strict=True):
-            S, y = step(S, *(z[..., None] for z in parts))
-            ys.append(y.squeeze(-1))
-        return torch.stack(ys, dim=2), S
-
-    return form
-
-
-def new_state(S, k, v, w, a, b):
-    """Return S diag(w) + (S a) b^T + v k^T, from columns."""
-    return S * w.mT + (S @ a) @ b.mT + v @ k.mT
 
 
 @checks.exercise("14.2", rwkv7.wkv, points=5, batch=(0, 1, 2, 3, 4, 5))
@@ -90,50 +83,6 @@ def recurrence(e):
     )
 
 
-WRONG_STEPS = {
-    "y is read from the old state: the token itself must be in S.": lambda S, r, k, v, w, a, b: (
-        new_state(S, k, v, w, a, b),
-        S @ r,
-    ),
-    "the decay is on the rows, the values: it belongs to the keys, the last axis.": lambda S, r, k, v, w, a, b: (
-        (T := S * w + (S @ a) @ b.mT + v @ k.mT),
-        T @ r,
-    ),
-    "what is removed is asked of the decayed state: the old one answers.": lambda S, r, k, v, w, a, b: (
-        (T := S * w.mT + (S * w.mT @ a) @ b.mT + v @ k.mT),
-        T @ r,
-    ),
-    "what is written is k v^T, the transpose: S is values by keys.": lambda S, r, k, v, w, a, b: (
-        (T := S * w.mT + (S @ a) @ b.mT + k @ v.mT),
-        T @ r,
-    ),
-    "a and b are swapped: a asks, b says where.": lambda S, r, k, v, w, a, b: (
-        (T := new_state(S, k, v, w, b, a)),
-        T @ r,
-    ),
-    "the middle term is subtracted: a has its minus in it already.": lambda S, r, k, v, w, a, b: (
-        (T := new_state(S, k, v, w, -a, b)),
-        T @ r,
-    ),
-    "the middle term is missing: nothing is removed.": lambda S, r, k, v, w, a, b: (
-        (T := S * w.mT + v @ k.mT),
-        T @ r,
-    ),
-    "the decay is missing.": lambda S, r, k, v, w, a, b: (
-        (T := new_state(S, k, v, torch.ones_like(w), a, b)),
-        T @ r,
-    ),
-    "r^T S instead of S r: that asks for a value, and gets a key.": lambda S, r, k, v, w, a, b: (
-        (T := new_state(S, k, v, w, a, b)),
-        T.mT @ r,
-    ),
-    "the value is written first, and then removed with the old one.": lambda S, r, k, v, w, a, b: (
-        (T := (S + v @ k.mT) * w.mT + ((S + v @ k.mT) @ a) @ b.mT),
-        T @ r,
-    ),
-}
-
-
 def removal(k, rate, factor, n_heads):
     """Return a and b, (B, H, T, N): minus the removal key, of length one in each head, and the rate times it."""
     removed, rate = (to_heads(z, n_heads) for z in (k * factor, rate))
@@ -156,6 +105,18 @@ def removing(e):
         "the minus is in both, so that it cancels.": (False, False, lambda a, b: (a, -b)),
     }.items():
         e.mistake(hint, removing_wrongly(over_all, twice, change))
+    for hint, (order, axis) in {
+        "the length is taken over the tokens: it is over the channels of a head, dim=-1.": (2, -2),
+        "the length is taken over the heads: it is over the channels of one head, dim=-1.": (2, 1),
+        "the sum of sizes is one here, not the length: F.normalize's p stays 2.": (1, -1),
+    }.items():
+        e.mistake(hint, normalised_otherwise(order, axis))
+    e.mistake("the rate goes into the length, which takes it out again: first normalise, then times the rate.",
+              lambda k, rate, factor, H: removal(k * rate, torch.ones_like(rate), factor, H))  # fmt: skip
+    e.mistake("each head has one rate here, its mean: the rate has a number for each channel.",
+              lambda k, rate, factor, H: removal(k, mean_of_heads(rate, H), factor, H))  # fmt: skip
+    e.mistake("the rate is squared in b: once is enough.",
+              lambda k, rate, factor, H: removal(k, rate.square(), factor, H))  # fmt: skip
     e.mistake("the learned factor is missing.", lambda k, rate, factor, H: removal(k, rate, torch.ones_like(factor), H))
     e.mistake(
         "nothing is normalised: a long key makes the memory explode.",
@@ -168,6 +129,22 @@ def removing(e):
             for z, s in zip(removal(k, rate, torch.ones_like(factor), H), [factor.view(H, 1, -1)] * 2, strict=True)
         ),
     )
+
+
+def normalised_otherwise(order, axis):
+    """Return a removal whose length is another norm, or along another axis of (B, H, T, N)."""
+
+    def wrong(k, rate, factor, n_heads):
+        removed = F.normalize(to_heads(k * factor, n_heads), p=order, dim=axis)
+        return -removed, removed * to_heads(rate, n_heads)
+
+    return wrong
+
+
+def mean_of_heads(rate, n_heads):
+    """Return (B, T, C): the mean of each head's rates in all of its channels."""
+    B, T, C = rate.shape
+    return rate.view(B, T, n_heads, -1).mean(-1, keepdim=True).expand(B, T, n_heads, C // n_heads).reshape(B, T, C)
 
 
 def removing_wrongly(over_all, twice, change=None):
@@ -184,7 +161,45 @@ def removing_wrongly(over_all, twice, change=None):
     return wrong
 
 
-@checks.exercise("14.4", answers, points=4, tolerance=1e-5, batch=(0, 1, 2, 3))
+def written(k, v, rate, boost, first, share):
+    """Return the key and the value that Goose writes: k (1 + (rate - 1) boost), and v + (first - v) share."""
+    return k * (1 + (rate - 1) * boost), v + (first - v) * share
+
+
+@checks.exercise("14.4", written, points=2, batch=(0, 1, 2, 4, 5))
+def writing(e):
+    """What is written: the key scaled by the rate, the value moved towards the first layer's."""
+    shape = (2, 3, 5)
+    k, v, first = (e.randn(*shape) for _ in range(3))
+    rate, share, boost = e.randn(*shape).sigmoid(), e.randn(*shape).sigmoid(), e.randn(5)
+    e.case("random numbers", k, v, rate, boost, first, share)
+    e.case("a boost of 1: the rate scales the key", k, v, rate, torch.ones(5), first, share)
+    e.case("a boost of 0: the rate changes nothing", k, v, rate, torch.zeros(5), first, share)
+    e.case("share 0: the values stay", k, v, rate, boost, first, torch.zeros(shape))
+    e.case("share 1: the first layer's values", k, v, rate, boost, first, torch.ones(shape))
+    for hint, (key, value) in WRONG_WRITING.items():
+        e.mistake(hint, writing_wrongly(key, value))
+    e.mistake("k and v are in each other's place.", lambda k, v, *z: written(v, k, *z))
+    e.mistake("value first: the key comes first.", lambda *z: written(*z)[::-1])
+    e.mistake("the value is moved by `rate`: `share` says how far.", lambda k, v, r, c, f, s: written(k, v, r, c, f, r))
+    e.mistake("the key is scaled by `share`: `rate` does it.", lambda k, v, r, c, f, s: written(k, v, s, c, f, s))
+    e.mistake("only the key comes back: return both.", lambda *z: written(*z)[0])
+    e.mistake("the sigmoid is taken again: `share` is one already.", lambda k, v, r, c, f, s: written(
+        k, v, r, c, f, s.sigmoid()
+    ))  # fmt: skip
+
+
+def writing_wrongly(key=None, value=None):
+    """Return a `written` with another key or another value."""
+
+    def wrong(k, v, rate, boost, first, share):
+        right_key, right_value = written(k, v, rate, boost, first, share)
+        return key(k, rate, boost) if key else right_key, value(v, first, share) if value else right_value
+
+    return wrong
+
+
+@checks.exercise("14.5", answers, points=4, tolerance=1e-5, batch=(0, 1, 2, 3))
 def triangular(e):
     """All answers of a chunk at once."""
     for name, shape in (("random numbers", (2, 3, 6, 4)), ("one chunk", (5, 3)), ("one token", (2, 1, 4))):
@@ -209,7 +224,7 @@ def after_step(answer, S, i, j):
     return S + (S @ a.to(S))[..., None] * b.to(S)
 
 
-@checks.exercise("14.5", swap, points=3, call=after_step, gradients=False, tolerance=1e-6)
+@checks.exercise("14.6", swap, points=3, call=after_step, gradients=False, tolerance=1e-6)
 def swapped(e):
     """A step that swaps two columns."""
     e.case("columns 0 and 1 of 2", e.randn(3, 2), 0, 1)
@@ -235,6 +250,12 @@ def swapped(e):
         "a is the sum of the two columns: the difference is needed.",
         lambda i, j, N: (swap(i, j, N)[0].abs(), swap(i, j, N)[1]),
     )
+    e.mistake("both are sums: a asks for the difference, and b gives it back with two signs.", lambda i, j, N: (
+        swap(i, j, N)[0].abs(), swap(i, j, N)[1].abs()))  # fmt: skip
+    e.mistake("a asks for column i, and b adds it to column j: column j must come back, too.", lambda i, j, N: (
+        one_hot(i, N), one_hot(j, N)))  # fmt: skip
+    e.mistake("b has one sign: column i loses the difference, column j gains it.", lambda i, j, N: (
+        swap(i, j, N)[0], -swap(i, j, N)[1].abs()))  # fmt: skip
     e.mistake("nothing moves: a or b is zero.", lambda i, j, N: (torch.zeros(N), torch.zeros(N)))
 
 

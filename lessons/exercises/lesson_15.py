@@ -1,8 +1,12 @@
 """The exercises of lesson 15: where the decays start, what weight decay makes of them, the groups, and the noise."""
 
+import math
+
 import torch
 
 from lessons.checker.check import Checks
+from lessons.checker.limits import InWords
+from lessons.exercises.lesson_15_wrong import differences, faded, fading, gap, in_pairs, left_at, unpaired
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.models.rwkv_start import learning_groups
 from lib.run.train import Recipe, schedule
@@ -44,6 +48,26 @@ def starts(e):
     }.items():
         e.mistake(hint, lambda *z, change=change, **k: rising(*z, **k, **change))
     e.mistake("the layers run backwards: the first has the power 0.7.", _backwards)
+    e.mistake("the power is on span, too: only the channel's share is raised.", lambda C, i, L, low=-5.0, span=8.0: (
+        low + (span * torch.arange(C) / max(C - 1, 1)) ** (0.7 + 1.3 * i / max(L - 1, 1))
+    ))  # fmt: skip
+    e.mistake("the layer's part is added to the share, not in its power.", lambda C, i, L, low=-5.0, span=8.0: (
+        low + span * (torch.arange(C) / max(C - 1, 1)) ** 0.7 + 1.3 * i / max(L - 1, 1)
+    ))  # fmt: skip
+    e.mistake("the share is multiplied by the power: raise it, `**`.", lambda C, i, L, low=-5.0, span=8.0: (
+        low + span * (torch.arange(C) / max(C - 1, 1)) * (0.7 + 1.3 * i / max(L - 1, 1))
+    ))  # fmt: skip
+    e.mistake("brackets: only 1.3 is multiplied by l / (L - 1), 0.7 is added.", lambda C, i, L, low=-5.0, span=8.0: (
+        rising(C, i, L, low, span, flat=0.0, steep=2.0)
+    ))  # fmt: skip
+    e.mistake("this is e to the power d: return d itself.", lambda *z, **k: rising(*z, **k).exp())
+    e.mistake("a list of numbers: make a tensor of it.", lambda *z, **k: rising(*z, **k).tolist())
+    e.mistake("layers count from 0 here: l, not l + 1.", lambda C, i, L, low=-5.0, span=8.0: (
+        rising(C, i + 1, L, low, span)
+    ))  # fmt: skip
+    e.mistake("channels count from 0: n, not n + 1.", lambda C, i, L, low=-5.0, span=8.0: (
+        low + span * ((torch.arange(C) + 1) / C) ** (0.7 + 1.3 * i / max(L - 1, 1))
+    ))  # fmt: skip
     e.mistake("low and span are fixed here: they are arguments.", lambda C, i, L, low=0, span=0: rising(C, i, L))
     e.mistake("span is taken for the upper end: it is added to low.", lambda C, i, L, low=-5.0, span=8.0: (
         rising(C, i, L, low, span - low)
@@ -56,26 +80,6 @@ def starts(e):
 
 def _backwards(d_model, layer, n_layers, low=-5.0, span=8.0):
     return rising(d_model, n_layers - 1 - layer, n_layers, low, span)
-
-
-def faded(value, recipe, multiple=1.0):
-    """Return what weight decay alone leaves of a value: times 1 - rate * weight_decay at each step."""
-    for step in range(recipe.steps):
-        value = value * (1 - multiple * recipe.learning_rate * schedule(step, recipe) * recipe.weight_decay)
-    return value
-
-
-def fading(share=schedule, every=None, join=None):
-    """Return a wrong `faded`: share(step, recipe); every(recipe, multiple); join(value, factor)."""
-
-    def wrong(value, recipe, multiple=1.0):
-        start = value
-        for step in range(recipe.steps):
-            size = every(recipe, multiple) if every else multiple * recipe.learning_rate * recipe.weight_decay
-            value = join(value, size * share(step, recipe), start) if join else value * (1 - size * share(step, recipe))
-        return value
-
-    return wrong
 
 
 @checks.exercise("15.2", faded, points=3, kind="predict", gradients=False)
@@ -102,6 +106,25 @@ def fades(e):
     e.mistake("one step only: multiply for every step.", lambda v, z, multiple=1.0: (
         v * (1 - multiple * z.learning_rate * z.weight_decay * schedule(0, z))
     ))  # fmt: skip
+    e.mistake("steps count from 0: the schedule's first is schedule(0, recipe).", lambda v, z, multiple=1.0: (
+        faded(v, z, multiple) * left_at(z, multiple, z.steps) / left_at(z, multiple, 0)
+    ))  # fmt: skip
+    e.mistake("the share is multiplied in: what is left is 1 minus the share.", lambda v, z, multiple=1.0: (
+        v * math.prod(1 - left_at(z, multiple, step) for step in range(z.steps))
+    ))  # fmt: skip
+    e.mistake("the weight decay is subtracted: it is multiplied by the rate.", lambda v, z, multiple=1.0: v * math.prod(
+        1 - multiple * z.learning_rate * schedule(step, z) - z.weight_decay for step in range(z.steps)
+    ))  # fmt: skip
+    e.mistake("the first step is left out: steps count from 0.", lambda v, z, multiple=1.0: (
+        faded(v, z, multiple) / left_at(z, multiple, 0)
+    ))  # fmt: skip
+    e.mistake("the factor is raised to `multiple`: it belongs to the rate.", lambda v, z, multiple=1.0: (
+        v * faded(1.0, z) ** multiple
+    ))  # fmt: skip
+    e.mistake("this is what was taken away: return what is left.", lambda v, z, multiple=1.0: v - faded(v, z, multiple))
+    e.mistake("`multiple` multiplies the value: it belongs to the rate.", lambda v, z, multiple=1.0: (
+        multiple * faded(v, z)
+    ))  # fmt: skip
     e.mistake("this is the factor: multiply it with the value.", lambda v, z, multiple=1.0: faded(1.0, z, multiple))
 
 
@@ -119,6 +142,8 @@ def who_learns_how(answer, make):
     model, told = make(), {}
     names = {id(weight): name for name, weight in model.named_parameters()}
     for group in answer(model):
+        if isinstance(group["params"], torch.Tensor):
+            raise InWords("a group's `params` is a tensor: it must be a list of parameters, [weight]")
         for weight in group["params"]:
             words = f"decays: {bool(group['decays'])}, rate x {float(group['rate']):g}"
             name = names[id(weight)]
@@ -165,47 +190,66 @@ def groups(e):
     e.mistake("the low-rank matrices of the decay learn at rate 1: only its bias at 2.", grouping(
         large, lambda name, rate: 2.0 if ".decay" in name else rate
     ))  # fmt: skip
+    e.mistake("the head decays, too: it is a large matrix.", grouping(lambda n, w: large(n, w) and "head" not in n))
+    e.mistake("all is in one group with one rate: who decays and how fast differs.", lambda model: [
+        {"params": list(model.parameters()), "decays": True, "rate": 1.0}
+    ])  # fmt: skip
+    e.mistake("large is taken by size: a matrix in this sense is a `....weight` with two axes.", grouping(
+        lambda n, w: w.ndim >= 2 and min(w.shape) > 7
+    ))  # fmt: skip
+    e.mistake("matrices are found by their name alone: `key`, `value` and the like also name vectors.", grouping(
+        lambda n, w: any(word in n for word in ("key", "value", "receptance", "output", "gate", "embed", "head"))
+    ))  # fmt: skip
+    e.mistake("the rates go to what decays: `RATES` maps the ends of names.", grouping(
+        large, lambda name, rate: 2.0 if large(name, torch.zeros(1, 1)) else 1.0
+    ))  # fmt: skip
+    e.mistake("a parameter without a rate of its own stands still: the default is 1.0.", grouping(
+        large, lambda name, rate: 0.0 if rate == 1.0 else rate
+    ))  # fmt: skip
     e.mistake("some parameters are in no group.", lambda model: learning_groups(model)[:1])
-
-
-def gap(a, b):
-    """Return mean(a) - mean(b), and its standard error: the root of the sum of variance / n, variances over n - 1."""
-    return spread_of(a, b, lambda x: x.var() / len(x))
-
-
-def spread_of(a, b, part, join=lambda x, y: (x + y) ** 0.5):
-    """Return the difference of the means, and join(part(a), part(b))."""
-    a, b = (torch.as_tensor(z, dtype=torch.float64) for z in (a, b))
-    return (a.mean() - b.mean()).item(), float(join(part(a), part(b)))
 
 
 def two_numbers(answer, a, b):
     """Return what an answer gives as a tensor, so that float32 will do."""
-    difference, error = answer(a, b)
+    found = answer(a, b)
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise InWords("two numbers are expected, the mean of the differences and its standard error")
+    difference, error = found
     return torch.tensor([float(difference), float(error)])
 
 
 @checks.exercise("15.4", gap, points=4, kind="measure", call=two_numbers, tolerance=1e-4, gradients=False)
 def noise(e):
-    """A few seeds each, as many or not."""
-    e.case("three seeds each", [2.61, 2.55, 2.64], [2.58, 2.71, 2.66])
+    """A few seeds, whose losses go up and down together, or do not."""
+    e.case("three seeds", [2.61, 2.55, 2.64], [2.58, 2.50, 2.66])
     e.case("far apart", [3.0, 3.1, 2.9, 3.05], [1.0, 1.2, 1.1, 0.9])
-    e.case("some losses", *([2 + e.size(0, 99) / 100 for _ in range(n)] for n in (4, 6)))
-    e.case("five seeds and two", [1.2, 1.3, 1.25, 1.4, 1.1], [1.5, 1.7], hint="each side has its own n.")
-    e.case("a noisy side and a quiet one", [1.0, 2.0, 3.0], [2.01, 2.02, 2.03])
+    e.case("some losses", *([2 + e.size(0, 99) / 100 for _ in range(5)] for _ in range(2)))
+    e.case("hard and easy stories, and one gap", [1.2, 2.31, 3.1, 4.4], [1.1, 2.2, 3.02, 4.28])
+    e.case("one goes up where the other goes down", [1.0, 2.0, 3.0], [3.01, 2.02, 1.04])
     for hint, part in {
-        "the variances are divided by n: over a few seeds divide by n - 1.": lambda x: x.var(correction=0) / len(x),
-        "this is the spread of single runs: a mean of n runs has variance / n.": lambda x: x.var(),
-        "variance / n, not variance / (n - 1): the n - 1 is in the variance already.": lambda x: x.var() / (len(x) - 1),
-        "variance / n^2 is too small: n of them add up to n times the variance.": lambda x: x.var() / len(x) ** 2,
-        "the spread is added up instead of its square.": lambda x: x.std() / len(x),
+        "the variance is divided by n: over a few seeds divide by n - 1.": lambda d: d.var(correction=0) / len(d),
+        "this is the spread of single differences: the mean of n has variance / n.": lambda d: d.var(),
+        "variance / n, not variance / (n - 1): the n - 1 is in the variance already.": lambda d: d.var() / (len(d) - 1),
+        "the spread is divided by n: divide the variance by n, then take the root.": lambda d: d.var() / len(d) ** 2,
+        "there are n pairs, not 2 n numbers: the variance is divided by n.": lambda d: d.var() / (2 * len(d)),
+        "this is the mean size of the differences: their variance is asked for.": lambda d: d.abs().mean() ** 2,
     }.items():
-        e.mistake(hint, lambda a, b, part=part: spread_of(a, b, part))
-    e.mistake("the root is missing.", lambda a, b: spread_of(a, b, lambda x: x.var() / len(x), lambda x, y: x + y))
-    e.mistake("the two errors are added: add the squares, then take the root.", lambda a, b: (
-        spread_of(a, b, lambda x: x.std() / len(x) ** 0.5, lambda x, y: x + y)
-    ))  # fmt: skip
+        e.mistake(hint, lambda a, b, part=part: in_pairs(a, b, part))
+    e.mistake("the root is missing.", lambda a, b: in_pairs(a, b, root=False))
     e.mistake("the difference goes the other way: a minus b.", lambda a, b: (-gap(a, b)[0], gap(a, b)[1]))
-    e.mistake("only the first side's noise is there.", lambda a, b: (
-        spread_of(a, b, lambda x: x.var() / len(x), lambda x, y: x**0.5)
+    e.mistake("sizes are taken: a difference keeps its sign.", lambda a, b: (
+        (d := differences(a, b).abs()).mean(), d.std() / len(d) ** 0.5
     ))  # fmt: skip
+    e.mistake("the sum of the differences, not their mean.", lambda a, b: (len(a) * gap(a, b)[0], gap(a, b)[1]))
+    e.mistake("the median of the differences, not their mean.", lambda a, b: (
+        differences(a, b).median(), gap(a, b)[1]
+    ))  # fmt: skip
+    e.mistake("the pairs are forgotten: this is the error of two lists that have nothing in common.", unpaired())
+    e.mistake("the pairs are forgotten, and the two errors are added.", unpaired(
+        lambda x: x.std() / len(x) ** 0.5, lambda x, y: x + y
+    ))  # fmt: skip
+    e.mistake("the pairs are forgotten, and a variance divides by n.", unpaired(lambda x: x.var(correction=0) / len(x)))
+    e.mistake("the pairs are forgotten: all numbers are thrown together.", lambda a, b: (
+        gap(a, b)[0], (torch.tensor([*a, *b], dtype=torch.float64).var() / len([*a, *b])) ** 0.5
+    ))  # fmt: skip
+    e.mistake("only the first side's noise is there.", unpaired(join=lambda x, y: x**0.5))

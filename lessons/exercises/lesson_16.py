@@ -3,7 +3,7 @@
 import math
 
 from lessons.checker.check import Checks
-from lessons.exercises.lesson_16_wrong import changed, same, through_zero
+from lessons.exercises.lesson_16_wrong import WRONG_FITS
 from lib.models.presets import preset
 from lib.run import cost
 from lib.run.measure import fit_power
@@ -27,37 +27,7 @@ def exponent(e):
     e.case("uneven lengths", [128, 1000, 1500, 9000, 10000], [0.02, 0.3, 0.7, 23.0, 26.0])
     e.case("a cost that falls", [1, 2, 4, 8, 16], [16.0, 8.5, 3.9, 2.1, 1.0])
     e.case("nearly flat", [10, 50, 300, 900, 4000], [5.0, 5.6, 4.9, 5.3, 5.4])
-    for hint, wrong in {
-        "no logarithms: a power law is a straight line only on logarithmic axes.": changed(log_x=same, log_y=same),
-        "only the costs have their logarithm taken.": changed(log_x=same),
-        "only the lengths have their logarithm taken.": changed(log_y=same),
-        "x and y have changed places: that is the inverse's fit.": lambda x, y: fit_power(y, x),
-        "the line is forced through the origin: measure both from their means first.": through_zero,
-        "first and last point alone: all of them count.": lambda x, y: (
-            math.log(y[-1] / y[0]) / math.log(x[-1] / x[0]),
-            fit_power(x, y)[1],
-        ),
-        "the error divides by n: two numbers, height and slope, were taken from the data, so n - 2.": changed(
-            error=lambda n, xx, left: math.sqrt(left / n / xx)
-        ),
-        "the error divides by n - 1: height and slope were both fitted, so n - 2.": changed(
-            error=lambda n, xx, left: math.sqrt(left / (n - 1) / xx)
-        ),
-        "that is the error's square: take the root.": changed(error=lambda n, xx, left: left / (n - 2) / xx),
-        "that is how far the points lie off the line; the slope's error is that, divided by the root of sum dx^2.": (
-            changed(error=lambda n, xx, left: math.sqrt(left / (n - 2)))
-        ),
-        "the error divides by the sum of dx^2, not by its root: it belongs inside the root.": changed(
-            error=lambda n, xx, left: math.sqrt(left / (n - 2)) / xx
-        ),
-        "the slope is divided by sum dy^2: divide by sum dx^2.": changed(slope=lambda n, xx, xy, yy: xy / yy),
-        "the correlation comes back, not the slope: divide by sum dx^2.": changed(
-            slope=lambda n, xx, xy, yy: xy / math.sqrt(xx * yy)
-        ),
-        "the logarithms have two bases: take the same for both.": changed(log_x=math.log2),
-        "error first: return the exponent, then its error.": lambda x, y: fit_power(x, y)[::-1],
-        "the exponent alone comes back: return the pair (exponent, error).": lambda x, y: fit_power(x, y)[0],
-    }.items():
+    for hint, wrong in WRONG_FITS.items():
         e.mistake(hint, wrong)
 
 
@@ -107,6 +77,21 @@ def moved(e):
         lambda c, n, b=1: bytes_per_token(c, n, b) - cost.state_bytes(c, n) * (1 - 1 / b),
     )
     e.mistake(
+        "all is divided by the batch: only the weights are shared, a text's past is its own.",
+        lambda c, n, b=1: (b * (bytes_per_token(c, n, b) - _past(c, n)) + _past(c, n)) / b,
+    )
+    e.mistake(
+        "the pasts of all texts are counted for one token: ask `state_bytes` for one text.",
+        lambda c, n, b=1: bytes_per_token(c, n, b) + (b - 1) * _past(c, n),
+    )
+    e.mistake("weights of one byte: 16 bits are two.", _with(width=1))
+    e.mistake("only RWKV writes here: a cache gets one token's keys and values, too.", lambda c, n, b=1: (
+        bytes_per_token(c, n, b) - (0 if hasattr(c, "generation") else cost.state_bytes(c, 1))))  # fmt: skip
+    e.mistake("`state_bytes` of one token more is all: RWKV writes its whole state as well.", lambda c, n, b=1: (
+        bytes_per_token(c, n, b) - _past(c, n) + cost.state_bytes(c, n + 1)))  # fmt: skip
+    e.mistake("the table is taken out where it is tied, and left in where it is not.", lambda c, n, b=1: (
+        bytes_per_token(c, n, b) + (-2 if c.tied else 2) * c.vocab_size * c.d_model / b))  # fmt: skip
+    e.mistake(
         "all texts' bytes come back: a token's share is that, divided by the batch.",
         lambda c, n, b=1: b * bytes_per_token(c, n, b),
     )
@@ -118,6 +103,11 @@ def moved(e):
         "a table that is shared with the head is read whole: take it out only where `config.tied` is False.",
         lambda c, n, b=1: bytes_per_token(c, n, b) - (2 * c.vocab_size * c.d_model / b if c.tied else 0),
     )
+
+
+def _past(config, context):
+    # What is read and written of one text's past.
+    return cost.state_bytes(config, context) + cost.state_bytes(config, 1)
 
 
 def _with(**change):
@@ -168,13 +158,25 @@ def comparison(e):
         ),
         "both alone: that is fair, too, but the question has a batch.": lambda o, u, n, b: fair(o, u, n, 1),
         "upside down: how many times as much the *other* needs.": lambda o, u, n, b: fair(u, o, n, b),
+        "FLOPs of all texts on one side, of one on the other: a token of each.": lambda o, u, n, b: (
+            b * fair(o, u, n, b)[0],
+            fair(o, u, n, b)[1],
+        ),
+        "FLOPs of matrix products alone: the state's other work counts, `.total`.": lambda o, u, n, b: (
+            cost.decode_flops(o, n).products / cost.decode_flops(u, n).products,
+            fair(o, u, n, b)[1],
+        ),
+        "`context` tokens lie before on both sides: not context + 1 on one.": lambda o, u, n, b: (
+            cost.decode_flops(o, n + 1).total / cost.decode_flops(u, n).total,
+            fair(o, u, n, b)[1],
+        ),
         "bytes first: return FLOPs, then bytes.": lambda o, u, n, b: fair(o, u, n, b)[::-1],
     }.items():
         e.mistake(hint, wrong)
 
 
 def longest_context(config, room, batch=1):
-    """Return how long `batch` texts may get within `room` bytes; None where they may go on for ever."""
+    """Return how long `batch` texts may get within `room` bytes; None where they may go on without end."""
     return _longest(config, room, batch)
 
 
@@ -200,10 +202,10 @@ def fits(e):
         ("mistral-7b-v0.1", 24, 40),
         ("tinyllama-1.1b", 4, 3),
     ):
-        e.case(f"{name}, {gib} GB, {batch} texts", preset(name).config, gib * 2**30, batch)
+        e.case(f"{name}, {gib} GiB, {batch} texts", preset(name).config, gib * 2**30, batch)
     e.case("LLaMA-13B, some room", preset("llama-13b").config, e.size(26 * 2**30, 90 * 2**30), 3)
     for hint, change in {
-        "a state that does not grow, or a window that is full, lets a text go on for ever: None.": dict(endless=False),
+        "a state that does not grow, or a full window, lets a text go on without end: None.": dict(endless=False),
         "weights that do not fit leave a negative number: 0 tokens, then.": dict(least=False),
         "the weights need room, too.": dict(weights=False),
         "the weights are counted with four bytes: 16 bits are two.": dict(dtype="float32"),
@@ -218,6 +220,10 @@ def fits(e):
     e.mistake("Mistral's window is forgotten: a rolling cache stops growing at W tokens.", _no_window)
     e.mistake("a window gets None even where it does not fit when it is full.", _always_window)
     e.mistake("a fraction of a token comes back: `//`.", _fraction)
+    e.mistake("no end is None here, not infinity.", lambda c, r, b=1: (
+        math.inf if longest_context(c, r, b) is None else longest_context(c, r, b)))  # fmt: skip
+    e.mistake("whether it ever ends is asked without the weights: they need room, too.", lambda c, r, b=1: (
+        None if cost.state_bytes(c, 2**40, b) <= r else longest_context(c, r, b)))  # fmt: skip
     e.mistake(
         "the room is divided by the batch before the weights are taken out: they are there once.",
         lambda c, r, b=1: longest_context(c, r // b),
@@ -247,5 +253,7 @@ def hybrid(e):
     e.mistake("the 28 layers that stay have a state, too: take it off the ten times first.", 20_800)
     e.mistake("keys and values: two vectors for each token and head.", 37_960)
     e.mistake("16 bits are two bytes a number: you counted four.", 9_490)
+    e.mistake("keys and values, two bytes each: a token adds 16,384 bytes, not 65,536.", 4_745)
+    e.mistake("8 key heads of 128 are all counted: a token adds 16,384 bytes, not 2,048.", 151_840)
     e.mistake("only 4 layers have a cache, not 32.", 2_372.5)
     e.mistake("that is where the cache is ten times as large as what is left of the state.", 18_200)

@@ -64,6 +64,19 @@ def names(e):
               answer(lambda m, u, s, f, x, t: (m[:1], u[:1], s[:1])))  # fmt: skip
     e.mistake("names of another shape count as missing, too.",
               answer(lambda m, u, s, f, x, t: (sorted(m + s), u, s)))  # fmt: skip
+    e.mistake("names in the order of the file or the model: sort each list.", answer(lambda m, u, s, f, x, t: (
+        [n for n in x if n in m], [n for n in f if n in u], [n for n in f if n in s])))  # fmt: skip
+    e.mistake("a name that is too many has no shape to compare with: look only at names in both.",
+              lambda found, expected, tied=False: (*inventory(found, expected, tied)[:2],
+                                                   sorted(n for n in found if found[n] != expected[n])))  # fmt: skip
+    e.mistake("only the number of axes is compared: compare the shapes themselves.", answer(
+        lambda m, u, s, f, x, t: (m, u, [n for n in s if len(f[n]) != len(x[n])])))  # fmt: skip
+    e.mistake("the head may be missing where it is tied, not where it is not: the other way round.",
+              lambda found, expected, tied=False: inventory(found, expected, not tied))  # fmt: skip
+    e.mistake("one list: return three, missing, unexpected, of another shape.", answer(
+        lambda m, u, s, f, x, t: m + u + s))  # fmt: skip
+    e.mistake("the third list holds names alone, without their shapes.", answer(
+        lambda m, u, s, f, x, t: (m, u, [(n, f[n], x[n]) for n in s])))  # fmt: skip
     e.mistake("these are sets: return three sorted lists.", answer(lambda m, u, s, f, x, t: (set(m), set(u), set(s))))
 
 
@@ -130,6 +143,17 @@ def q8(e):
         e.mistake(hint, by_parts(signed, scale))
     e.mistake("the result is float16: make both parts float32 before you multiply.",
               lambda raw: dequantise_q8_0(raw).half())  # fmt: skip
+    e.mistake("`.view(dtype)` needs bytes that lie side by side: `.contiguous()` first.",
+              lambda raw: raw[:, :2].view(torch.float16).float() * raw[:, 2:].view(torch.int8).float())  # fmt: skip
+    e.mistake("the two bytes of the scale are taken as two numbers: `.view(torch.float16)` reads them as one.",
+              by_parts(signed, lambda raw: raw[:, :2].to(torch.float16).float()))  # fmt: skip
+    e.mistake("one byte of the scale is taken: it has two, `.view(torch.float16)` reads them as one.",
+              by_parts(signed, lambda raw: raw[:, :1].float()))  # fmt: skip
+    e.mistake("the scale lost its axis: keep (n, 1), so that it goes along each row.",
+              by_parts(signed, lambda raw: as_float(raw[:, :2]).squeeze(-1)))  # fmt: skip
+    e.mistake("it is divided by 127 once more: that is in the scale.", by_parts(lambda raw: signed(raw) / 127))
+    e.mistake("127 is subtracted. The bytes are signed as they stand: `.view(torch.int8)`.",
+              by_parts(lambda raw: raw[:, 2:].float() - 127))  # fmt: skip
     e.mistake("the result is one long row: keep (n, 32).", lambda raw: dequantise_q8_0(raw).flatten())
     e.mistake("the first two bytes are among the weights: they are the scale.",
               by_parts(lambda raw: raw.contiguous().view(torch.int8).float()))  # fmt: skip
@@ -152,6 +176,17 @@ def q4(e):
               by_parts(lambda raw: torch.cat([raw[:, 2:].int(), raw[:, 2:].int() >> 4], -1).float() - 8))  # fmt: skip
     e.mistake("the high halves are not moved down: `packed >> 4`.",
               by_parts(lambda raw: torch.cat([raw[:, 2:] & 15, raw[:, 2:] & 240], -1).float() - 8))  # fmt: skip
+    e.mistake("the mask 7 keeps three bits: four are 15.",
+              by_parts(lambda raw: torch.cat([raw[:, 2:] & 7, raw[:, 2:] >> 4], -1).float() - 8))  # fmt: skip
+    e.mistake("the high halves are moved down by 3: by 4.",
+              by_parts(lambda raw: torch.cat([raw[:, 2:] & 15, raw[:, 2:] >> 3], -1).float() - 8))  # fmt: skip
+    e.mistake("8 is subtracted behind the scale: w = d (q - 8), with brackets.",
+              lambda raw: as_float(raw[:, :2]) * (joined(raw) + 8) - 8)  # fmt: skip
+    e.mistake("the halves are joined along the blocks: along the last axis, dim=-1.",
+              by_parts(lambda raw: torch.cat([raw[:, 2:] & 15, raw[:, 2:] >> 4], 0).float() - 8))  # fmt: skip
+    e.mistake("7 is subtracted: it is 8, so that 0 is among the levels.", by_parts(lambda raw: joined(raw) + 1))
+    e.mistake("the bytes are read as signed, so `>>` keeps the sign: shift `uint8`.", by_parts(lambda raw: torch.cat(
+        [(z := raw[:, 2:].contiguous().view(torch.int8)) & 15, z >> 4], -1).float() - 8))  # fmt: skip
     e.mistake("the four bits are read as a signed number. Here 0 to 15 stand for -8 to 7 in order: subtract 8.",
               by_parts(lambda raw: torch.where(joined(raw) >= 0, joined(raw) - 8, joined(raw) + 8)))  # fmt: skip
     for hint, scale in WRONG_SCALES.items():
@@ -209,7 +244,19 @@ def permuted(e):
     e.mistake("the output matrix is permuted. It is not rotated.", with_heads(H, G, None, H))
     e.mistake("keys are left as they were.", with_heads(H, None))
     e.mistake("queries are left as they were.", with_heads(None, G))
-    e.mistake("nothing is permuted: that is the crossed model.", with_heads(None, None))
+    e.mistake("nothing is permuted: that is the crossed model. (A name is `blk.3.attn_q.weight`, not `attn_q`.)",
+              with_heads(None, None))  # fmt: skip
+    e.mistake("queries and keys have each other's heads: attn_q n_heads, attn_k n_kv_heads.", with_heads(G, H))
+    e.mistake("all of attention is permuted: only queries and keys are rotated.", with_heads(H, H, H, H))
+    e.mistake("the number of channels is given for the number of heads.", with_heads(
+        lambda c: c.d_head, lambda c: c.d_head))  # fmt: skip
+    e.mistake("columns are moved: a head's channels are rows here.", with_heads(
+        H, G, turn=lambda t, heads: to_half_split(t.T, heads).T))  # fmt: skip
+    e.mistake("it is turned twice.", with_heads(H, G, turn=lambda t, n: to_half_split(to_half_split(t, n), n)))
+    e.mistake("the other tensors come back as None: return them as they are.", lambda name, tensor, config: (
+        our_rows(name, tensor, config) if "attn_q" in name or "attn_k" in name else None))  # fmt: skip
+    e.mistake("there is a k in `blk`, so more than keys are moved: look for attn_k.", lambda name, tensor, config: (
+        to_half_split(tensor, config.n_heads if "q" in name else config.n_kv_heads)))  # fmt: skip
     e.mistake("the heads are not kept apart: permute within each head.", with_heads(lambda c: 1, lambda c: 1))
 
 
@@ -229,4 +276,8 @@ def size(e):
     e.mistake("norms have 4 bytes a number, not 2.", q4_1 + q8_0 + 2 * NORMS)
     e.mistake("the norms are left out.", q4_1 + q8_0)
     e.mistake("the embedding is left out.", q4_1 + f32)
+    e.mistake("a tied table is stored once, in 8 bits; every number here has 4 bytes.", 4 * 134_515_008)
+    e.mistake("the norms are two in each block and one at the end.", q4_1 + q8_0 + 4 * 60 * 576)
+    e.mistake("a block has two norms.", q4_1 + q8_0 + 4 * 31 * 576)
+    e.mistake("keys and values have 3 heads of 64, not 9.", 30 * (4 * 576**2 + 3 * 576 * 1536) // 32 * 20 + q8_0 + f32)
     e.mistake("these are bits: divide by 8.", 8 * (q4_1 + q8_0 + f32))

@@ -2,8 +2,9 @@
 
 import matplotlib
 import numpy as np
+from matplotlib.patches import FancyArrowPatch
 
-from lib.show import theme
+from lib.show import diagrams, theme
 from lib.show.theme import MUTED, OTHERS, REFERENCE, RWKV, array
 
 
@@ -20,6 +21,47 @@ def answers(asked, **options):
 def decays(kept, words, places):
     """Show `draw_decays`."""
     theme.show(draw_decays(kept, words, places))
+
+
+def goose():
+    """Show `draw_goose`."""
+    theme.show(draw_goose())
+
+
+# Columns and rows of Goose's boxes, upward, and the arrows: from (x, y) to (x, y).
+GOOSE = {
+    "x": (2.5, 0, "x: each of the six gets its own mix of the token and of the one before it, in learned shares"),
+    "decay": (0, 1, "decay w"), "rate": (1, 1, "rate \u03b2"), "key": (2, 1, "key k"),
+    "value": (3, 1, "value v"), "receptance": (4, 1, "receptance r"), "gate": (5, 1, "gate g"),
+    "removed": (1.3, 2.2, "removed: a, b"), "written": (2.7, 2.2, "written: k, v"),
+    "memory": (1.5, 3.4, "S \u2190 S diag(w) + (S a) b\u1d40 + v k\u1d40"), "read": (4, 3.4, "y = S r"),
+    "norm": (4, 4.4, "norm by head"), "bonus": (2.7, 5.3, "bonus"), "+": (4, 5.3, "+"),
+    "times": (5, 5.3, "\u00d7"), "output": (5, 6.2, "output"),
+}  # fmt: skip
+GOOSE_ARROWS = [((x, 0.3), (x, 0.7)) for x in range(6)] + [
+    ((1, 1.3), (1.2, 1.9)), ((1.9, 1.3), (1.5, 1.9)), ((1.2, 1.3), (2.45, 1.9)), ((2.1, 1.3), (2.65, 1.9)),
+    ((2.95, 1.3), (2.8, 1.9)), ((0.2, 1.3), (0.7, 3.1)), ((1.35, 2.5), (1.4, 3.1)), ((2.6, 2.5), (2.2, 3.1)),
+    ((2.5, 3.4), (3.62, 3.4)), ((4, 1.3), (4, 3.1)), ((4, 3.7), (4, 4.1)), ((4, 4.7), (4, 5.05)),
+    ((3.08, 5.3), (3.9, 5.3)), ((4.1, 5.3), (4.9, 5.3)), ((5, 1.3), (5, 5.05)), ((5, 5.55), (5, 5.9)),
+]  # fmt: skip
+
+
+@theme.styled
+def draw_goose():
+    """Return a diagram of Goose's time mixer, read upward: what is projected, removed, written, remembered, read."""
+    pitch = np.array((1.5, 0.56))
+    colors = dict.fromkeys(("removed", "written", "memory", "read"), theme.color_of("RWKV-7"))
+    fig = diagrams.draw_blocks(GOOSE, [], colors=colors, pitch=pitch)
+    for start, end in GOOSE_ARROWS:
+        look = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.2, "color": MUTED}
+        fig.axes[0].add_patch(FancyArrowPatch(pitch * start, pitch * end, **look))
+    fig.alt_text = (
+        "Goose's time mixer, from below upward. The token, mixed with the one before, goes into six projections: decay,"
+        " rate, key, value, receptance, gate. Rate and key make what is removed; rate, key and value make what is"
+        " written. Decay, removed and written change the memory; the receptance reads it. Then come a norm by head, the"
+        " bonus, which is added, the gate, which multiplies, and the output."
+    )
+    return fig
 
 
 @theme.styled

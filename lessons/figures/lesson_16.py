@@ -17,11 +17,11 @@ def growth(series, exponents, *, alt, **options):
 
 
 @theme.styled
-def draw_growth(series, exponents, xlabel="tokens", ylabel="", height=3.3, alt=None):
+def draw_growth(series, exponents, last=None, xlabel="tokens", ylabel="", height=3.3, alt=None):
     """Return measured points on logarithmic axes with the fitted power law of each through them.
 
-    series: {name: (lengths, costs)}; exponents: {name: (exponent, standard error)}, written behind the names. On
-    such axes y = c x^p is a straight line of slope p.
+    series: {name: (lengths, costs)}; exponents: {name: (exponent, what stands behind ±)}, written behind the names. On
+    such axes y = c x^p is a straight line of slope p; it goes through the `last` points alone, None for all.
     """
     fig, ax = theme.figure(height)
     ends, seen = [], {}
@@ -30,8 +30,9 @@ def draw_growth(series, exponents, xlabel="tokens", ylabel="", height=3.3, alt=N
         marker, fill, dashes = LOOKS[seen.get(color, 0) % len(LOOKS)]
         seen[color] = seen.get(color, 0) + 1
         slope, error = exponents[name]
-        middle = np.exp(np.log(y).mean() - slope * np.log(x).mean())
-        ax.plot(x, middle * x**slope, color=color, linestyle=dashes, linewidth=1.4)
+        long, high = (x, y) if last is None else (x[-last:], y[-last:])
+        middle = np.exp(np.log(high).mean() - slope * np.log(long).mean())
+        ax.plot(long, middle * long**slope, color=color, linestyle=dashes, linewidth=1.4)
         ax.plot(x, y, color=color, marker=marker, fillstyle=fill, linestyle="none")
         words = f"{slope:.2f}\u00a0\u00b1\u00a0{error:.2f}".replace("-", "\u2212")  # stays in one line
         ends.append((f"{name}: {words}", x[-1], y[-1], color))
@@ -64,17 +65,17 @@ def draw_shares(weights, state, name="", recurrent=False, cards=CARDS, height=2.
             row, max(0.0, min(a + b, 1.6) - a), 0.62, left=a, color=color, alpha=0.55 if fits else 0.2, hatch="////"
         )
         free = (1 - a - b) * card
-        words = f"fits, {free:,.1f} GB free" if fits else f"{-free:,.1f} GB too much"
+        words = f"fits, {free:,.1f} GiB free" if fits else f"{-free:,.1f} GiB too much"
         ax.text(1.63, row, words, va="center", color=REFERENCE if fits else MUTED)
-        told.append(f"{card} GB: {words}")
-    ax.set_yticks(range(len(cards)), [f"{card} GB" for card in cards])
+        told.append(f"{card} GiB: {words}")
+    ax.set_yticks(range(len(cards)), [f"{card} GiB" for card in cards])
     ax.set(xlim=(0, 2.35), xticks=[0, 0.5, 1, 1.5], xticklabels=["0", "50 %", "100 %", "150 %"])
     ax.set_xlabel("share of the card's memory", loc="left")
     ax.invert_yaxis()
     ax.grid(False, axis="y")
     ax.spines["left"].set_visible(False)
     past = "state" if recurrent else "KV cache"
-    ax.set_title(f"{name}: weights {weights / 2**30:,.1f} GB, {past} {state / 2**30:,.2f} GB")
+    ax.set_title(f"{name}: weights {weights / 2**30:,.1f} GiB, {past} {state / 2**30:,.2f} GiB")
     handles = [Patch(color=color), Patch(facecolor=color, alpha=0.55, hatch="////")]
     ax.legend(handles, ["weights", past], loc="upper right", bbox_to_anchor=(1.0, -0.1), ncols=2)
     theme.fit(fig, ax)

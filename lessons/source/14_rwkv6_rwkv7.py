@@ -1,48 +1,51 @@
 # %% [markdown]
 # # 14. A memory that erases
 #
-# Eagle's memory fades at one speed, whatever it reads. It can't keep a thing until it is told to let go, and it can't
-# put a new value in the place of an old one. RWKV-6 mends the first, RWKV-7 the second.
+# Each channel of Eagle's memory fades at a speed of its own, whatever it reads. It can't hold a thing until it is told to
+# let go, and it can't put a new value in the place of an old one. RWKV-6 mends the first, RWKV-7 the second.
 #
-# **You build** `wkv` of RWKV-6 ("Finch") and of RWKV-7 ("Goose"), Goose's time mixer, and the heart of its chunked form. You
-# train each on a small task that the generation before it fails.
+# **You build** the decay of RWKV-6 ("Finch"), and of RWKV-7 ("Goose") the recurrence, what it removes, what it writes, and
+# the heart of its chunked form. You train each on a small task, beside the generation before it.
 #
-# **You need** lesson 13 (Eagle). **Time:** 60 minutes.
+# **You need** lesson 13 (Eagle). **Time:** 120 minutes.
+#
+# **How it is written here.** Lesson 13 has the memory $S$ as *keys by values*, and so has Finch. RWKV-7 writes it as *values by
+# keys*, the transpose, and from the section on boxes on so do we. Its paper calls the rate at which it replaces a value $a$;
+# here that is $\beta$, the *rate*, and $a$ and $b$ are what they are in RWKV-LM's kernel: two vectors that say what is taken
+# away. A table of RWKV 4 to 7 stands at the end.
 
 # %% tags=["setup"]
 start("14")
 
 # %%
-import importlib.util
 import math
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
+from tqdm.auto import trange
 
 from lib.layers import rwkv5, rwkv7
-from lib.layers.heads import HeadNorm, to_heads
-from lib.layers.low_rank import LowRank
+from lib.layers.heads import to_heads
 from lib.layers.shared import Shared
 from lib.layers.shift import lean, shift
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.models.rwkv_start import learning_groups
+from lib.run.checkpoint import load_bundle
 from lessons.figures import lesson_14 as figures
 from lib.show import plots, widgets
 from lessons.exercises.lesson_14 import check
 from lib.show.predict import predict
+from lib.text import corpora
 from lib.weights.rwkv import to_rwkv
 
 # %% [markdown]
 # ## The need
 #
 # Mina walks through a house. She enters one to four rooms, then there is a pause, of up to 50 words. **Where is she
-# now?** The model is asked at every word, and the answer is the last room that was named. All else is to be ignored.
+# now?** The model is asked at every word, and the answer is the last room that was named. Everything else is to be ignored.
 
 # %%
 ROOMS = "hall kitchen cellar attic garden porch study stairs".split()
@@ -67,7 +70,9 @@ print("answer:", " ".join(ROOMS[i] for i in answer.flatten()))
 
 # %% [markdown]
 # The smallest RWKV that can read this: an embedding, one layer of any generation from lib, a head with eight answers. (A
-# place in the text may have several tokens, their vectors are added. That is for later; here it is one.)
+# place in the text may hold several tokens, whose vectors are added. That is for later; here it holds one.)
+#
+# Models this small train fastest on one thread, so `train` sets one and puts the number back.
 
 
 # %%
@@ -91,11 +96,12 @@ class Tiny(nn.Module):
 # %%
 def train(model, draw, steps, seed):
     """Train on fresh batches, draw(generator) -> (tokens, answers, ...); an answer of -100 does not count."""
-    generator = torch.Generator().manual_seed(seed)
+    generator, threads = torch.Generator().manual_seed(seed), torch.get_num_threads()
+    torch.set_num_threads(1)
     groups = [{"params": group["params"], "lr": 0.02 * group["rate"]} for group in learning_groups(model)]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 20, 1 - step / steps))
-    for _ in range(steps):
+    for _ in trange(steps, leave=False, desc=f"RWKV-{model.config.generation}, seed {seed}"):
         tokens, answers, _ = draw(generator)
         loss = F.cross_entropy(model(tokens).flatten(0, 1), answers.flatten())
         optimizer.zero_grad()
@@ -103,6 +109,7 @@ def train(model, draw, steps, seed):
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         rate.step()
+    torch.set_num_threads(threads)
     return model
 
 
@@ -110,9 +117,8 @@ def train(model, draw, steps, seed):
 def accuracy(model, data, bins):
     """The share of right answers for each bin [low, high) of the third thing in data: a list."""
     tokens, answers, place = data
-    right = model(tokens).argmax(-1) == answers
-    chosen = [(answers >= 0) & (place >= low) & (place < high) for low, high in bins]
-    return [right[mask].float().mean().item() for mask in chosen]
+    right, wanted = model(tokens).argmax(-1) == answers, answers >= 0
+    return [right[wanted & (place >= low) & (place < high)].float().mean().item() for low, high in bins]
 
 
 # %%
@@ -148,8 +154,8 @@ late = sum(sum(row[6:]) / 4 for row in eagle) / len(SEEDS)
 guess.reveal(guess.choices[2] if late < 0.3 else guess.choices[1] if late < 0.8 else guess.choices[0])
 
 # %% [markdown]
-# Each column is ten words further from the room. Eagle is right soon after it, gets worse with each word, and has lost her
-# after sixty. Why?
+# Each column is ten words further from the room. Find the column in which Eagle does no better than one guess in eight,
+# which is 12 or 13 %. Why does it lose her?
 
 # %% [markdown]
 # ## By hand
@@ -178,24 +184,25 @@ print(f"w by the word: at the garden {remember(story, [0.0, 0.0]):.2f} of 1, aft
 print(f"{remember(story + pause, chosen):.1e}")
 
 # %% [markdown]
-# A small $w$ lets the garden win and is empty after forty words. A large $w$ keeps, and keeps the hall as well. **No fixed $w$
-# does both.** Eagle has channels with many speeds and a norm that makes small numbers large again, so it gets further than
-# this. But each channel has this trouble, and no norm brings back what has sunk below its `eps`. The last line is the cure:
-# the word says what is kept.
+# A small $w$ lets the garden win and is empty after forty words. A large $w$ keeps, and keeps the hall as well: after the two
+# rooms $1 - w$ is left, and after forty words more $(1 - w)\, w^{40}$, which is below 0.01 for **every** fixed $w$. Eagle has
+# channels with many speeds and a norm that makes small numbers large again, so it gets further than this. But what has sunk
+# far below the norm's `eps` does not come back. The last line is the cure: the word says what is kept.
 
 # %% [markdown]
 # ## A decay from the data
 #
 # Eagle's decay is $w = e^{-e^{d}}$ with a learned $d$ for each channel. Finch lets $d$ [depend on the token](../lessons/GLOSSARY.md#data-dependent-decay). $x_t$ is the
-# token's vector of $C$ channels, after its token shift:
+# token's vector of $C$ channels, after its token shift, written as a row:
 #
 # $$d_t = \text{bias} + \tanh(x_t A)\, B \qquad\qquad w_t = e^{-e^{d_t}}$$
 #
-# $A$ is (C, R) and $B$ is (R, C), with a *rank* $R$ much smaller than $C$: two thin matrices cost $2CR$ numbers, where a full
-# one costs $C^2$. The form is called [LoRA](../lessons/GLOSSARY.md#low-rank-product), from *low rank adaptation*. The tanh keeps a wild token from wild decays. At the
-# start $A = 0$, so Finch begins as Eagle: the bias alone.
+# $A$, in code `down`, is (C, R) and $B$, in code `up`, is (R, C), with a *rank* $R$ much smaller than $C$: two thin matrices
+# cost $2CR$ numbers, where a full one costs $C^2$. The form is called [LoRA](../lessons/GLOSSARY.md#low-rank-product), from *low-rank adaptation*. The tanh is
+# between -1 and 1, so no token can move $d_t$ further than the sizes of $B$'s numbers add up to. At the start $A = 0$, so
+# the decay begins as Eagle's: the bias alone.
 #
-# Code works with $\log w_t = -e^{d_t}$: sums of logarithms instead of products of tiny numbers.
+# The code works with $\log w_t = -e^{d_t}$: sums of logarithms in place of products of tiny numbers.
 #
 # **Exercise 14.1** · implement · ●○○ · 5 min · 2 points · teaches the decay from the data · needs the formula
 #
@@ -227,8 +234,8 @@ log_decay = check("14.1", log_decay)
 # %% [markdown] tags=["solution:14.1"]
 
 # %% [markdown]
-# The recurrence is Eagle's, with $w_t$ where $w$ stood. $S$ is keys by values, (N, N) for each head; the bonus $u$ counts for
-# the token itself alone.
+# The recurrence is Eagle's, with $w_t$ where $w$ stood. $S$ is keys by values, (N, N) for each head; the bonus $u$ counts
+# only for the token itself. Here it is, in lesson 13's lines:
 #
 # $$y_t = r_t\,(S + \operatorname{diag}(u)\, k_t^\top v_t) \qquad S \leftarrow \operatorname{diag}(w_t)\, S + k_t^\top v_t$$
 
@@ -257,9 +264,10 @@ for name, form in (("lib's loop", rwkv5.wkv), ("lib's chunks", rwkv5.wkv_chunked
     print(name, "from lesson 13, given a w for each token: equal to 1e-10")
 
 # %% [markdown]
-# Eagle's code computes Finch as it is: the chunked form of lesson 13 only ever used sums of $\log w$ over tokens, and they need
-# not be equal. Finch changes one more thing. Eagle's five token shifts have fixed shares; in Finch each share gets a LoRA of
-# its own (`DataShift` in `lib/layers/rwkv6.py`): a name can ask for the word before it, and a comma need not.
+# Eagle's code computes Finch's memory as it is: the chunked form of lesson 13 uses only sums of $\log w$ over tokens, and the
+# tokens' decays need not be equal. Finch changes one more thing. Eagle's token shifts have learned shares that are the same
+# for every token; in Finch each of its five shares gets a LoRA of its own (`DataShift` in `lib/layers/rwkv6.py`): a name can
+# ask for the word before it, and a comma need not.
 #
 # Now Finch gets the walk. Same width, same data, **half** of Eagle's steps.
 
@@ -267,7 +275,6 @@ for name, form in (("lib's loop", rwkv5.wkv), ("lib's chunks", rwkv5.wkv_chunked
 walkers = [train_walker(6, 100, seed) for seed in SEEDS]
 finch = [accuracy(model, long_walks, BINS) for model in walkers]
 middle = [low + 5 for low, _ in BINS]
-COLORS = {"RWKV-5 Eagle": "#5B6770", "RWKV-6 Finch": "#6A3D9A", "RWKV-7 Goose": "RWKV"}
 (eagle_mean, eagle_band), (finch_mean, finch_band) = means_and_spread(eagle), means_and_spread(finch)
 plots.curves(
     {"RWKV-5 Eagle": (middle, eagle_mean), "RWKV-6 Finch": (middle, finch_mean)},
@@ -276,24 +283,21 @@ plots.curves(
     xlabel="words since the room was named (trained up to 50)",
     ylabel="right answers",
     ylim=(0, 1.05),
-    colors=COLORS,
     alt="The share of right answers by words since the room, three seeds each. Eagle falls to the level of"
     " guessing at sixty to seventy words. Finch stays near one up to a hundred.",
 )
 late = eagle_mean[6:].mean().item(), finch_mean[6:].mean().item()
 print(f"60 to 100 words after the room, mean of three seeds: Eagle {late[0]:.0%}, Finch {late[1]:.0%}")
-assert late[0] < 0.4 and late[1] > 0.75
 four = accuracy(train_walker(4, 200, seed=0), long_walks, BINS)
 print("RWKV-4, one seed, by words since the room:  ", " ".join(f"{share:4.0%}" for share in four))
 
 # %% [markdown]
-# Look right of 50, where training never was. Finch has learned a **rule**, keep until the next room. Eagle has learned a
-# compromise for the pauses it saw, and beyond them its memory is empty. The shaded bands are the lowest and highest of three
-# seeds.
+# Look to the right of 50, where training never was. Finch has learned a **rule**: keep until the next room. Eagle has
+# learned a compromise for the pauses it saw. The shaded bands run from the lowest to the highest of three seeds.
 #
-# The last line is a surprise: the older RWKV-4 does better than Eagle as far as training went. A likely reason: its memory is a
-# mean, divided by the sum of its own weights, and the quotient brings back what has nearly vanished. Then it falls off the same
-# cliff. A fixed decay is a fixed decay.
+# Hold the last line, RWKV-4, against Eagle's up to fifty words. If it does better there, a likely reason is that its memory
+# is a mean: the sum of values is divided by the sum of their weights, and the quotient brings back what has nearly vanished
+# from both. Its decays are as fixed as Eagle's, so look at how it does beyond.
 #
 # What did Finch learn? Here are its decays over a sentence, read out of the trained layer.
 
@@ -314,49 +318,55 @@ tokens = torch.tensor([(ROOMS + FILL).index(word) for word in sentence])[None, :
 figures.decays(decays_of(walkers[0], tokens), sentence, ROOMS)
 
 # %% [markdown]
-# Look at the white blocks over the bold words: there a room wipes the channel, which then keeps all for as long as she only
-# sits and hums. Nobody told the model which words are rooms. Some channels are enough for it; the rest kept a fixed speed.
+# Look at the white blocks over the bold words: there a room wipes the channel, which then keeps nearly everything while she
+# only sits and hums. Nobody told the model which words are rooms. It does not need every channel for this: in some of them
+# the colour hardly changes from word to word.
 
 # %% [markdown]
 # ## What no decay can do
 #
-# Next task. Coins lie in boxes. "Box A: a copper coin." Later: "Box A: a gold coin", and the copper one is gone. In the memory: $S$
-# holds a value under each key, and is asked for one. From here on $S$ is **values by keys**, as RWKV-7 writes it (the
+# Next task. Coins lie in boxes. "Box A: a copper coin." Later: "Box A: a gold coin", and the copper one is gone. The memory
+# $S$ holds a value under each key, and is asked for one. From here on $S$ is **values by keys**, as RWKV-7 writes it (the
 # transpose of Eagle's): writing adds $v\,k^\top$, and asking is $S k$.
+#
+# Take two channels and two keys of length one, at right angles: (0.6, 0.8) holds the value 1, (0.8, -0.6) the value 2. Now 5
+# is to stand under the first key **in the place of** the 1. Finch may choose a decay between 0 and 1 for each of the two
+# channels, for this word alone; then it adds.
 
 # %%
 guess = predict(
     "14.b",
-    "Under key k (length one) the value 1 was written. Then 5 is written as Eagle writes. What is S k?",
-    ["5", "6", "3"],
+    "Which decays of the two channels put 5 in the place of the 1 and leave the 2 as it is?",
+    ["0 and 1", "0.6 and 0.8", "no two decays do"],
 )
 
 
 # %% tags=["nbval-check-output"]
 def ask(S, k):
-    """What stands in S, a row for each value, under key k."""
-    return [sum(s * c for s, c in zip(row, k, strict=True)) for row in S]
+    """What S answers, a number for each row, to key k."""
+    return [sum(s * c for s, c in zip(row, k)) for row in S]
 
 
 def write(S, v, k):
     """S + v k^T."""
-    return [[s + value * c for s, c in zip(row, k, strict=True)] for row, value in zip(S, v, strict=True)]
+    return [[s + value * c for s, c in zip(row, k)] for row, value in zip(S, v)]
 
 
 def replace(S, v, k, rate=1.0):
-    """Erase what stands under k, then write v there; with a rate below 1, that much of both."""
-    old = ask(S, k)
-    S = write(S, [-rate * value for value in old], k)
+    """Erase what S answers to k, then write v there; with a rate below 1, that much of both."""
+    S = write(S, [-rate * value for value in ask(S, k)], k)
     return write(S, [rate * value for value in v], k)
 
 
-key, empty = [0.6, 0.8], [[0.0, 0.0]]
-added = write(write(empty, [1.0], key), [5.0], key)
-print("add only:", round(ask(added, key)[0], 6))
-for rate in (1.0, 0.5):
-    S = replace(write(empty, [1.0], key), [5.0], key, rate)
-    print(f"replaced, rate {rate}:", round(ask(S, key)[0], 6))
-guess.reveal(f"{ask(added, key)[0]:.0f}", "It only adds: the answer is the sum of old and new.")
+key, other, empty = [0.6, 0.8], [0.8, -0.6], [[0.0, 0.0]]
+S = write(write(empty, [1.0], key), [2.0], other)
+pairs = [(i / 20, j / 20) for i in range(21) for j in range(21)]
+faded = {(w0, w1): write([[S[0][0] * w0, S[0][1] * w1]], [5.0], key) for w0, w1 in pairs}
+least, (w0, w1) = min((abs(ask(M, key)[0] - 5) + abs(ask(M, other)[0] - 2), pair) for pair, M in faded.items())
+print(f"best of {len(pairs)} pairs of decays: {w0} and {w1}, and the two answers are {least:.2f} off in all")
+told = [[round(ask(replace(S, [5.0], key, rate), k)[0], 6) for k in (key, other)] for rate in (1.0, 0.5)]
+print("both keys' answers when it is replaced, at rate 1:", told[0], " at rate 0.5:", told[1])
+guess.reveal("no two decays do" if least > 0.01 else f"{w0:g} and {w1:g}", "To keep the 2 is to keep the 1.")
 
 # %% [markdown]
 # Replacing is two writes, and the first takes back what the memory itself answers. In one line, with a rate $\beta$:
@@ -394,14 +404,14 @@ figures.rewrite(
 )
 
 # %% [markdown]
-# The loss falls to $(1 - \beta)^2$ of what it was, since $k$ has length one. RWKV-7 calls $\beta$ the *[in-context learning rate](../lessons/GLOSSARY.md#in-context-learning-rate)*. The picture
+# The loss falls to $(1 - \beta)^2$ of what it was, because $k$ has length one. RWKV-7 calls $\beta$ the *[in-context learning rate](../lessons/GLOSSARY.md#in-context-learning-rate)*. The picture
 # shows three boxes and three coins, and box A written twice.
 #
 # Look at column A. Adding leaves two coins in the box; the delta rule leaves one. Column B is untouched by both.
 #
-# Could Finch's decay do it? In this picture, yes: the keys are the axes, one channel each, so a $w_t$ of 0 in channel A empties
-# box A alone. But there are many more things in the world than channels in a head, and then keys are **directions**, with
-# shares in all channels. A decay stretches the axes; it can't pick out a direction between them.
+# Could Finch's decay do it here? Yes: in this picture the keys are the axes, one channel each, so a $w_t$ of 0 in channel A
+# empties box A alone. But there are more things to know than channels in a head, and then keys are **directions**, with
+# shares in several channels. A decay shrinks the axes; it can't pick out a direction between them, as you saw.
 
 # %%
 guess = predict(
@@ -413,7 +423,7 @@ guess = predict(
 # %% tags=["nbval-check-output"]
 A, B = [1.0, 0.0], [0.6, 0.8]
 S = replace(replace(empty, [10.0], A), [20.0], B)
-guess.reveal(f"{ask(S, A)[0]:.3g}", "B asked first, got 6 that leaked over from A, and wrote the missing 14.")
+guess.reveal(f"{ask(S, A)[0]:.3g}", "B asked first, got the 6 that had leaked from A, and wrote the missing 14.")
 for rounds in range(1, 16):
     S = replace(replace(S, [10.0], A), [20.0], B)
     if rounds in (1, 5, 15):
@@ -425,8 +435,8 @@ print(f"add only, 16 times: A answers {ask(added, A)[0]:.0f}, B answers {ask(add
 
 # %% [markdown]
 # So overlapping keys still disturb each other. The last one written is right, the others are off by what leaked. But a memory
-# that makes steps of gradient descent **learns**: seen again and again, both come out right, as far as the keys are independent.
-# The memory that adds grows without end.
+# that takes steps of gradient descent **learns**: written again and again, both come out right, as long as neither key is a
+# multiple of the other. The memory that only adds grows with every round.
 
 # %% [markdown]
 # ## Goose's recurrence
@@ -435,12 +445,12 @@ print(f"add only, 16 times: A answers {ask(added, A)[0]:.0f}, B answers {ask(add
 #
 # $$S \leftarrow S \operatorname{diag}(w_t) + (S\,a_t)\, b_t^\top + v_t\, k_t^\top \qquad y_t = S\, r_t$$
 #
-# - $w_t$, the decay, multiplies the columns. It is $e^{-e^{-1/2} \sigma(d_t)}$, so it lies between 0.545 and 1: no token can
-#   wipe a channel at once any more. That is now the work of the middle term.
+# - $w_t$, the decay, multiplies the columns. It is $e^{-e^{-1/2} \sigma(d_t)}$, with $\sigma$ the sigmoid, so it lies between
+#   0.545 and 1: one token can't wipe a channel by the decay any more. That is now the work of the middle term.
 # - $a_t = -\kappa_t$: what is asked for removal. $\kappa$ ("kappa"), the **[removal key](../lessons/GLOSSARY.md#removal-key)**, is the key times learned factors,
 #   normalised to length one in each head.
-# - $b_t = \beta_t \odot \kappa_t$: where, and how much of it, is removed. The rate $\beta_t$ is in (0, 1) for **each channel**,
-#   and comes from the data; $\odot$ multiplies channel by channel.
+# - $b_t = \beta_t \odot \kappa_t$: where, and how much of it, is removed. The rate $\beta_t$ is between 0 and 1, has a number
+#   for **each channel**, and comes from the data; $\odot$ multiplies channel by channel.
 # - $v_t k_t^\top$ is written under the key itself, which need not be the removal key.
 #
 # With $w = 1$, one number for $\beta$, and $\beta \kappa$ as the key that is written, this is the delta rule above.
@@ -449,7 +459,7 @@ print(f"add only, 16 times: A answers {ask(added, A)[0]:.0f}, B answers {ask(add
 #
 # Write the loop's body. There each vector is a **column**, (B, H, N, 1), and `.mT` makes a row of it. Three traps: $S a$ is
 # the answer of the **old** state, before the decay. The decay belongs to the axis of the **keys**, the last one. And $y_t$ is
-# read from the **new** state: there is no bonus $u$ for the token itself, since the token is in $S$ by then.
+# read from the **new** state: no bonus $u$ is needed for the token itself, because by then it is in $S$.
 #
 # <details><summary>Hint 1: the answer</summary>
 #
@@ -516,15 +526,18 @@ widgets.explore(
 )
 
 # %% [markdown]
-# The rate takes away what stands under **one** key. The decay takes from all of them, and B pays for A's change.
+# The rate takes away what the memory answers to **one** key, along that key's direction. A key at right angles to it (overlap
+# 0) keeps its answer whole. A key that leans towards it does not: at an overlap of 0.3 and a rate of 1, box B answers -0.27
+# for copper, since what was erased was taken from B's direction too. The decay takes from all keys alike, and B's silver
+# pays for A's change.
 
 # %% [markdown]
 # ## The removal key
 #
 # **Exercise 14.3** · repair · ●●○ · 15 min · 3 points · teaches the removal key, head by head · needs 14.2
 #
-# This code makes $a$ and $b$. Its author trained with it: the model learned, and old values never quite went away. The cell
-# below it writes copper into a box, erases with a rate of 0.9 and asks: a tenth of the copper should be left. Two things are wrong.
+# This code makes $a$ and $b$. A model trained with it learns, and its old values never quite go away. The cell stores a value
+# under a key, erases with a rate of 0.9 and asks: a tenth of it should be left. Two things are wrong.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -578,41 +591,135 @@ print("left of the old value, by head:", [round(share, 2) for share in left_over
 # %% [markdown] tags=["solution:14.3"]
 
 # %% [markdown]
+# ## Can it explode?
+#
 # And if nobody normalised at all? A key of length 3 and a rate of 0.9 multiply the old value by $1 - 0.9 \cdot 9 = -7.1$ at each
-# step. Length one keeps $1 - \beta$ between 0 and 1: the memory can't explode, whatever the weights are.
+# step. With length one and a single rate $\beta$ for the head, that factor is $1 - \beta$, between 0 and 1, and whatever is at
+# right angles to the key stays as it is: no row of $S$ gets longer. But Goose has a rate for each **channel**.
+
+# %%
+guess = predict(
+    "14.d",
+    "No decay, nothing is written, keys of length one, a rate between 0 and 1 for each channel. The numbers in $S$ ...",
+    ["can only get smaller", "can grow, to a few times their size", "can grow without end"],
+)
+
+# %%
+angles = torch.tensor([1.860, 2.640, 2.036])
+three_keys = torch.stack([angles.cos(), angles.sin()], dim=-1)  # two channels, length one
+three_rates = torch.tensor([[0.98, 0.02], [0.02, 0.98], [0.98, 0.02]])  # for each key and channel
+
+
+def length_after(keys, rates, n_tokens):
+    """How long S is after so many tokens that only remove, the keys again and again; it begins as the identity."""
+    k, rate = (z.repeat(n_tokens // len(z), 1)[None, None] for z in (keys, rates))  # (1, 1, T, 2)
+    nothing = torch.zeros_like(k)
+    return wkv(nothing, nothing, nothing, nothing, -k, k * rate, torch.eye(2)[None, None])[1].norm().item()
+
+
+one_rate = three_rates.mean(-1, keepdim=True).expand(3, 2)
+grown = [length_after(three_keys, three_rates, n) for n in (30, 300)]
+print("length of S after 30 and 300 tokens: one rate a head", end=" ")
+print(*(f"{length_after(three_keys, one_rate, n):.1e}" for n in (30, 300)), end="; a rate for each channel ")
+print(*(f"{length:.1e}" for length in grown))
+alone = [f"{length_after(three_keys[[i]], three_rates[[i]], 300):.2f}" for i in range(3)]
+print("a rate for each channel, each of the three keys alone for 300 tokens:", *alone)
+guess.reveal(guess.choices[0 if grown[1] < 1.5 else 1 if grown[1] < 10 * grown[0] else 2])
 
 # %% [markdown]
-# ## Goose's time mixer
-#
-# With `removal` the rest is plain. Three pieces are new. The **rate** also scales what is written: $k \leftarrow k\,(1 + (\beta -
-# 1)\,\alpha)$, where $\alpha$ (`boost`) is learned; at $\alpha = 1$ a rate of 0 means neither erase nor write. The **[value residual](../lessons/GLOSSARY.md#value-residual)**:
-# every later layer may lean towards the values of the first one, $v + (v_{\text{first}} - v)\, \sigma(\dots)$, so that a
-# deep layer still sees what the words were. The model computes these values before any layer runs, and hands them to all
-# of them as `shared.first_values`. And the **bonus** moves out of the state: the token's own
-# value, times $\sum_n r_n k_n p_n$ with learned $p$, is added behind the norm.
+# With a rate for each channel, what is taken is not what stood there: the answer $S\kappa$ is taken away along
+# $\beta \odot \kappa$, and that is another direction than $\kappa$. Each of the three keys alone does no harm, however often it
+# comes. In turn, they hand on to each other what they moved, and it grows. So **the formula alone does not keep the memory
+# small**. What does, in a trained model? Take the course's RWKV-7 while it reads stories. A step multiplies $S$ by the matrix
+# $\operatorname{diag}(w_t) + a_t b_t^\top$; how much can that stretch, in one step, and in all of them one after the other?
 
 
 # %%
-class Weights(nn.Module):
-    """What Goose's time mixer learns. ranks: of the low-rank products for decay, rate, residual and gate."""
+def matrices_of(model, tokens):
+    """What each token multiplies S by in each layer, (L, H, T, N, N)."""
+    found, chunked = [], rwkv7.wkv_chunked
 
-    def __init__(self, d_model, d_head, ranks, first, head_eps=64e-5):
-        super().__init__()
-        self.n_heads = d_model // d_head
-        for name in ("receptance", "decay", "key", "value", "rate", "gate"):
-            self.register_parameter(f"lean_{name}", nn.Parameter(torch.full((d_model,), 0.5)))
-        self.decay, self.rate = LowRank(d_model, ranks[0], nn.Tanh()), LowRank(d_model, ranks[1])
-        self.residual = None if first else LowRank(d_model, ranks[2])
-        self.gate = LowRank(d_model, ranks[3], nn.Sigmoid(), bias=False)
-        self.removal, self.boost = (nn.Parameter(torch.ones(d_model)) for _ in range(2))
-        self.bonus = nn.Parameter(torch.zeros(self.n_heads, d_head))
-        for name in ("receptance", "key", "value", "output"):
-            self.add_module(name, nn.Linear(d_model, d_model, bias=False))
-        self.norm = HeadNorm(self.n_heads, d_model, head_eps)
+    def watched(r, k, v, log_w, a, b, *more, **options):
+        found.append(log_w.exp().diag_embed()[0] + (a[..., :, None] * b[..., None, :])[0])
+        return chunked(r, k, v, log_w, a, b, *more, **options)
+
+    with mock.patch.object(rwkv7, "wkv_chunked", watched), torch.no_grad():
+        model(tokens)
+    return torch.stack(found).double()
+
+
+corpus = corpora.load("tales")
+trained, its_tokenizer = load_bundle(corpora.DATA / "checkpoints" / "rwkv-7-tales")
+read = [id for text in corpus.documents_validation[:6] for id in [its_tokenizer.eot, *its_tokenizer.encode(text)]]
+steps = matrices_of(trained, torch.tensor([read[:400]]))
+product, longest = torch.eye(steps.shape[-1], dtype=torch.float64), []
+for matrix in steps.unbind(2):
+    product = product @ matrix  # (L, H, N, N)
+    longest.append(torch.linalg.matrix_norm(product, 2).max().item())
+print(f"largest stretch: one step {torch.linalg.matrix_norm(steps, 2).max():.3f}, all steps up to some token", end=" ")
+print(f"{max(longest):.3f}, all {len(longest)} steps {longest[-1]:.1e}")
+
+# %% [markdown]
+# The first number says whether any step stretches at all: above 1 it does. The second says whether the stretches ever add up, and
+# the third what is left of the beginning. Nothing in the formula forces the last two to be small. Training chose decays below
+# one and rates that agree well enough between channels, because a memory that explodes predicts badly. A decay alone is no
+# guarantee: with all $w$ at 0.9 the three keys above still grow.
+
+# %% [markdown]
+# ## Goose's time mixer
+
+# %%
+figures.goose()
+
+# %% [markdown]
+# Read the picture from below. Each of six projections gets its own mix of the token and the one before. You have built what is
+# **removed** and the memory. Three pieces are new:
+#
+# - what is **written** depends on the rate, too: $k \leftarrow k \odot (1 + (\beta - 1) \odot \alpha)$, where $\alpha$ (`boost`) is
+#   learned for each channel. At $\alpha = 1$ that is $\beta \odot k$: a rate of 0 means neither erase nor write. At $\alpha = 0$
+#   the key is written whole, whatever the rate;
+# - the **[value residual](../lessons/GLOSSARY.md#value-residual)**: every layer but the first moves its values towards the first one's by a share that comes from the data,
+#   $v \leftarrow v + (v_{\text{first}} - v)\, \sigma(\dots)$. So a deep layer can still see what the words were. The model
+#   computes these values before any layer runs, and hands them to all of them as `shared.first_values`;
+# - the **bonus** moves out of the memory: the token's own value, times $\sum_n r_n k_n p_n$ with learned $p$, is added behind
+#   the norm.
+#
+# **Exercise 14.4** · implement · ●○○ · 10 min · 2 points · teaches what Goose writes · needs the two formulas
+#
+# Write `written`: the key and the value that go into the memory. `share` is the sigmoid's result.
+#
+# <details><summary>Hint 1</summary>
+#
+# All of it is channel by channel. `boost`, (C,), broadcasts over batch and time.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Try it at the ends: with `rate` 1 the key stays as it is, whatever the boost. With `share` 0 the value stays, with 1 it is `first`.
+#
+# </details>
+
+
+# %% tags=["exercise:14.4"]
+def written(k, v, rate, boost, first, share):
+    """k, v, rate, first, share (B, T, C), boost (C,) -> the key and the value that are written, each (B, T, C)."""
+    ### BEGIN SOLUTION
+    return k * (1 + (rate - 1) * boost), v + (first - v) * share
+    ### END SOLUTION
+
+
+# %% tags=["check:14.4"]
+written = check("14.4", written)
+
+# %% [markdown] tags=["solution:14.4"]
+
+# %% [markdown]
+# Now the whole mixer. Its weights are plain (`nn.Linear` for receptance, key, value and output, LoRAs for decay, rate, residual
+# and gate, a vector for each share), so they come from lib's; the way through them is yours.
 
 
 # %% tags=["builds:lib.layers.rwkv7.TimeMix"]
-class TimeMix(Weights):
+class TimeMix(rwkv7.TimeMix):
     def forward(self, x, state, shared):
         """x (B, T, C), (last token, S) or None, a Shared -> (B, T, C), the pair (last token, S)."""
         last, S = state or (None, None)
@@ -622,11 +729,11 @@ class TimeMix(Weights):
         x_r, x_w, x_k, x_v, x_a, x_g = lean(x, before, *leans)
         r, k, v = self.receptance(x_r), self.key(x_k), self.value(x_v)
         log_w = -math.exp(-0.5) * self.decay(x_w).sigmoid()
-        if self.residual is not None:
-            v = v + (shared.first_values - v) * self.residual(x_v).sigmoid()
         rate = self.rate(x_a).sigmoid()
         a, b = removal(k, rate, self.removal, self.n_heads)
-        k = k * (1 + (rate - 1) * self.boost)
+        first = v if self.residual is None else shared.first_values
+        share = torch.zeros_like(v) if self.residual is None else self.residual(x_v).sigmoid()
+        k, v = written(k, v, rate, self.boost, first, share)
         r, k, v, log_w = (to_heads(z, self.n_heads) for z in (r, k, v, log_w))  # (B, H, T, N)
         y, S = wkv(r, k, v, log_w, a, b, S)
         own = (r * k * self.bonus[:, None]).sum(-1, keepdim=True) * v  # (B, H, T, N)
@@ -637,9 +744,9 @@ class TimeMix(Weights):
 # %% [markdown]
 # ## Chunks, once more
 #
-# The loop is slow. Lesson 13 went from chunk to chunk with products of matrices. Here something is in the way: what token $t$
-# removes is the **answer** $z_t = S_{t-1}\,a_t$, and $S_{t-1}$ holds what the earlier tokens removed, so the answers need each
-# other. Write it out for three tokens, no decay, from an empty $S$:
+# The loop is slow. Lesson 13 goes from chunk to chunk with products of matrices. Here something is in the way: what token $t$
+# removes is the **answer** $z_t = S_{t-1}\,a_t$, and $S_{t-1}$ lacks what the earlier tokens removed, so the answers need each
+# other. Write them out for three tokens, no decay, from an empty $S$:
 #
 # $$\begin{aligned} z_0 &= 0\\ z_1 &= (a_1 \!\cdot\! k_0)\,v_0 + (a_1 \!\cdot\! b_0)\,z_0\\ z_2 &= (a_2 \!\cdot\! k_0)\,v_0 +
 # (a_2 \!\cdot\! k_1)\,v_1 + (a_2 \!\cdot\! b_0)\,z_0 + (a_2 \!\cdot\! b_1)\,z_1 \end{aligned}$$
@@ -649,8 +756,8 @@ class TimeMix(Weights):
 #
 # $$(1 - M)\, Z = P V$$
 #
-# $1 - M$ has ones on its diagonal and nothing above it: **unit lower triangular**. Such a system is solved from the top down, and
-# always has one solution. In numbers, one channel of values:
+# $1 - M$ has ones on its diagonal and nothing above it: it is **unit lower triangular**. Such a system has exactly one
+# solution, because its determinant is 1, and is solved from the top down. In numbers, with one channel of values:
 
 # %% tags=["nbval-check-output"]
 a = -torch.tensor([[1.0, 0.0], [0.6, 0.8], [1.0, 0.0]])  # three removal keys
@@ -670,13 +777,13 @@ print("answers of the recurrence: the same; memory asked for A:", round(float(S 
 # %% [markdown]
 # The second answer is -6, the leak from A to B that you met above, and the third -18.4.
 #
-# **Exercise 14.4** · implement · ●●● · 15 min · 4 points · teaches to solve for all answers at once · needs the formula
+# **Exercise 14.5** · implement · ●●● · 15 min · 4 points · teaches to solve for all answers at once · needs the formula
 #
 # Write `answers` without a loop over tokens: $Z$ for a whole chunk, no decay, from an empty state, for any axes in front.
 #
 # <details><summary>Hint 1</summary>
 #
-# `(a @ b.transpose(-1, -2)).tril(-1)` is $M$: -1 leaves the diagonal out, since a token does not see itself here.
+# `(a @ b.transpose(-1, -2)).tril(-1)` is $M$: -1 leaves the diagonal out, because a token does not see itself here.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -686,7 +793,7 @@ print("answers of the recurrence: the same; memory asked for A:", round(float(S 
 # </details>
 
 
-# %% tags=["exercise:14.4"]
+# %% tags=["exercise:14.5"]
 def answers(k, v, a, b):
     """k, v, a, b (..., L, N) -> S_{t-1} a_t for each token of the chunk, (..., L, N); S is empty at first."""
     ### BEGIN SOLUTION
@@ -696,8 +803,8 @@ def answers(k, v, a, b):
     ### END SOLUTION
 
 
-# %% tags=["check:14.4"]
-answers = check("14.4", answers)
+# %% tags=["check:14.5"]
+answers = check("14.5", answers)
 
 torch.manual_seed(2)
 r, k, v, rate, factor = torch.randn(5, 2, 100, 24, dtype=torch.float64)
@@ -711,19 +818,20 @@ loop, chunked = wkv(r, k, v, log_w, a, b), rwkv7.wkv_chunked(r, k, v, log_w, a, 
 assert all((one - other).abs().max() < 1e-10 for one, other in zip(loop, chunked, strict=True))
 print("100 tokens: one solve = your loop; lib's chunks of 16, with decay = your loop, to 1e-10")
 
-# %% [markdown] tags=["solution:14.4"]
+# %% [markdown] tags=["solution:14.5"]
 
 # %% [markdown]
 # With the answers known, all else is a sum over pairs, as in lesson 13: $y_t = \sum_{s \le t} (r_t \cdot k_s)\, v_s + (r_t \cdot
-# b_s)\, z_s$. lib's chunked form adds the decay and the state before the chunk, which goes into the right side of the same
-# system. The cell above asks for both, and for your loop's numbers.
+# b_s)\, z_s$. The chunked form in `lib/layers/rwkv7.py` adds the decay, and the state before the chunk, which goes into the
+# right side of the same system. The cell above held both against your loop.
 
 # %% [markdown]
 # ## Boxes
 #
 # Now the task itself. Four boxes are in use in each text, out of 32 that there are. Each event is a box and a coin ("in box 17,
 # a gold coin"), two tokens whose vectors are added, or a box and "?". The answer to "?" is the coin that went in last. A head has
-# 16 channels, so 32 keys can't be axes.
+# 16 channels, so its 32 keys can't all be axes. Finch and Goose learn it in 300 steps each. How often is each wrong about a box
+# that was written once, and about one that was written again and again?
 
 
 # %%
@@ -749,18 +857,11 @@ def train_boxes(generation, n_boxes, steps, seed):
 
 
 # %%
-guess = predict(
-    "14.d",
-    "Finch learns 32 boxes on 16 channels. When a box was written 8 times, how often is its answer right?",
-    ["as often as Goose", "less often, but over 60 %", "under 60 %"],
-)
-
-# %%
 finch = [train_boxes(6, 32, 300, seed) for seed in SEEDS]
 goose = [train_boxes(7, 32, 300, seed) for seed in SEEDS]
+longer = [train_boxes(6, 32, 600, seed=0)]
+few = [train_boxes(6, 8, 300, seed) for seed in range(2)]
 (finch_mean, finch_band), (goose_mean, goose_band) = means_and_spread(finch), means_and_spread(goose)
-last = finch_mean[-1].item()
-guess.reveal(guess.choices[0 if last > goose_mean[-1] - 0.02 else 1 if last > 0.6 else 2])
 plots.curves(
     {"RWKV-6 Finch": (range(1, 9), finch_mean), "RWKV-7 Goose": (range(1, 9), goose_mean)},
     bands={"RWKV-6 Finch": finch_band, "RWKV-7 Goose": goose_band},
@@ -768,37 +869,30 @@ plots.curves(
     xlabel="times that the box was written",
     ylabel="right answers",
     ylim=(0, 1.05),
-    colors=COLORS,
     alt="The share of right answers by how often the box was written, three seeds each. Goose stays above"
-    " 0.9. Finch lies below it everywhere, with a wide spread, and lowest for boxes that were written again.",
+    " 0.9. Finch lies below it everywhere, with a wide spread.",
 )
-for name, rows in (("Finch", finch), ("Goose", goose)):
-    wrong = [f"{1 - sum(row[1:]) / 7:.0%}" for row in rows]
-    print(f"{name}, wrong answers for rewritten boxes, by seed:", wrong)
-assert goose_mean[1:].mean() > finch_mean[1:].mean() + 0.03 and goose_mean.min() > 0.85
+lines = {"Finch": finch, "Goose": goose, "Finch, 600 steps": longer, "Finch, 8 boxes": few}
+for name, rows in lines.items():
+    wrong = [f"{1 - row[0]:3.0%} then {1 - sum(row[1:]) / 7:3.0%}" for row in rows]
+    print(f"{name:16}  wrong, written once, then again, by seed:", "; ".join(wrong))
+assert goose_mean.mean() > finch_mean.mean()
 
 # %% [markdown]
-# Look at the gap between the lines, and at the bands. Finch is not helpless: it fades old coins and gets most answers right. But
-# it pays for rewrites, and Goose does not. Two questions are open. Was Finch only too slow? And is it the number of keys? One
-# Finch gets twice the steps; two get 8 boxes on the same 16 channels.
-
-# %%
-rows = {"32 boxes, twice the steps": [train_boxes(6, 32, 600, seed=0)]}
-rows["8 boxes"] = [train_boxes(6, 8, 300, seed) for seed in range(2)]
-for name, found in rows.items():
-    wrong = [f"{1 - sum(row[1:]) / 7:.0%}" for row in found]
-    print(f"Finch, {name}: wrong answers for rewritten boxes", wrong)
-
-# %% [markdown]
-# With a channel for each box a decay is nearly enough, as the picture of the three boxes promised. Steps help as well: with only
-# four boxes in use at a time, Finch finds keys that share few channels. So the honest reading is: **where keys are few, both can
-# do it; where keys are directions, Goose does it at once and Finch comes after it, with more errors.** Goose is not free of them:
-# 4 keys out of 32 overlap, and you have seen what an overlap leaks.
+# Look at the gap between the lines, and at the bands. Finch is not helpless: it fades old coins and gets most answers right.
+# Then compare, in a row of the print, the boxes that were written once with those written again: what the second number adds
+# is the price of the **rewrite**. What Finch loses already at one write is another price: other boxes' coins lie under keys
+# that overlap.
+#
+# Two more rows ask why. Was Finch only too slow? The third row gives it twice the steps. Is it the number of keys? The last one
+# gives it 8 boxes on the same 16 channels: with channels to spare, a box can have its own, and a decay can empty it, as in the
+# picture of the three boxes. If these two rows are better, then a decay *can* do the task, and needs more steps or fewer keys
+# for it than the delta rule. Goose is not free of errors either: keys overlap for it too, and you have seen what that leaks.
 
 # %% [markdown]
 # ## Further than Goose
 #
-# **Exercise 14.5** · implement · ●●● · 15 min · 3 points · teaches what else the middle term can do · needs 14.2
+# **Exercise 14.6** · implement · ●●● · 15 min · 3 points · teaches what else the middle term can do · needs 14.2
 #
 # Three cups and a ball: somebody swaps two cups, again and again. Where is the ball? Write $a$ and $b$ so that **one** step of
 # the recurrence, with $w = 1$ and nothing written, swaps the columns $i$ and $j$ of $S$ and leaves all others alone.
@@ -815,7 +909,7 @@ for name, found in rows.items():
 # </details>
 
 
-# %% tags=["exercise:14.5"]
+# %% tags=["exercise:14.6"]
 def swap(i, j, N):
     """a and b, each (N,): S + (S a) b^T is S with the columns i and j swapped."""
     ### BEGIN SOLUTION
@@ -825,41 +919,58 @@ def swap(i, j, N):
     ### END SOLUTION
 
 
-# %% tags=["check:14.5"]
-swap = check("14.5", swap)
+# %% tags=["check:14.6"]
+swap = check("14.6", swap)
 
-torch.manual_seed(5)
-moves = [torch.randperm(5)[:2].tolist() for _ in range(1000)]
-cups = list(range(5))
-for i, j in moves:
-    cups[i], cups[j] = cups[j], cups[i]
-pairs = zip(*(swap(i, j, 5) for i, j in moves), strict=True)
-a, b = (torch.stack(z)[None, None] for z in pairs)  # (1, 1, T, N)
-nothing = torch.zeros_like(a)
-_, S = wkv(nothing, nothing, nothing, nothing, a, b, torch.eye(5)[None, None])
-assert S[0, 0].argmax(0).tolist() == cups
-kappa = F.normalize(a[0, 0, 0], dim=0)
-beta = -(b[0, 0, 0] @ kappa) * (a[0, 0, 0] @ kappa)
-print(f"after 1,000 swaps every ball is where it should be; as a removal key of length one: rate {beta:.0f}")
 
-# %% [markdown] tags=["solution:14.5"]
+def followed(rate, w, swaps=1000):
+    """How many swaps in a row the memory follows, when it gets `rate` / 2 of your b, and a decay w; at most `swaps`."""
+    torch.manual_seed(5)
+    S, cups = torch.eye(5, dtype=torch.float64)[None, None], list(range(5))
+    for done in range(swaps):
+        i, j = torch.randperm(5)[:2].tolist()
+        cups[i], cups[j] = cups[j], cups[i]
+        a, b = (z.double()[None, None, None] for z in swap(i, j, 5))  # (1, 1, 1, N)
+        nothing = torch.zeros_like(a)
+        _, S = wkv(nothing, nothing, nothing, nothing + math.log(w), a, b * rate / 2, S)
+        if S[0, 0].argmax(0).tolist() != cups:
+            return done
+        S = S / S.norm()  # a norm follows the memory: only the shares count
+    return swaps
+
+
+for rate, w in ((2.0, 1.0), (0.999, 1.0), (0.999, 0.9), (0.999, math.exp(-math.exp(-0.5)))):
+    print(f"rate {rate}, decay {w:.3f}: it follows the ball for {followed(rate, w):,} of 1,000 swaps")
+
+# %% [markdown] tags=["solution:14.6"]
 
 # %% [markdown]
-# A rate of 1 erases along $\kappa$, and a rate of 2 **mirrors**: $1 - \beta = -1$. Goose's sigmoid stops at 1. A swap has the
-# determinant -1, while a step of Goose without decay has $1 - \sum_n \beta_n \kappa_n^2$, which is above 0 whatever the rates
-# are, so one step of it is never a swap. Whether rates up to 2 help is being studied (Grazzi et al., below). To try it is a factor
-# of 2 in one line of `lib/layers/rwkv7.py`.
+# As a removal key of length one, your pair is a rate of 2. A rate of 1 erases along $\kappa$, and a rate of 2 **mirrors**:
+# $1 - \beta = -1$. Goose's sigmoid stays below 1. A swap has the determinant -1, while a step of Goose without decay has
+# $1 - \sum_n \beta_n \kappa_n^2$, which is above 0 whatever the rates are. So without decay one step is not a swap.
+#
+# With a strong decay it nearly is: $w - \beta$ gets down to $0.545 - 1 = -0.455$, about $-w$, and the norm behind the memory makes
+# up for the size. The price is that each step halves everything else, too. The paper proves that RWKV-7 can track swaps: that
+# some setting of the recurrence does it. The last row is how far one step a swap gets with rates below 1. Whether rates up to
+# 2 help a language model is being studied (Grazzi et al., below). To try it, put a factor of 2 into one line of
+# `lib/layers/rwkv7.py`.
 
 # %% [markdown]
 # ## In the wild
 #
-# RWKV-LM's names, for when you read its code: `time_decay_w1`, `_w2` (6) and `w0`, `w1`, `w2` (7) are bias, down and up of the
-# decay; `a0`, `a1`, `a2` those of the rate; `k_k` is our `removal`, `k_a` our `boost`, `r_k` our `bonus`, `v0`, `v1`, `v2` the
-# value residual. The author publishes the PyPI package `rwkv`, which runs published models. Tiny models with random weights
-# go into it, and the logits have to be ours. It reads its settings while it is imported, so each generation gets a process of
-# its own.
+# RWKV-LM's names, for when you read its code: `time_decay`, `time_decay_w1`, `_w2` (6) and `w0`, `w1`, `w2` (7) are bias, down
+# and up of the decay; `a0`, `a1`, `a2` those of the rate; `k_k` is our `removal`, `k_a` our `boost`, `r_k` our `bonus`, `v0`,
+# `v1`, `v2` the value residual. The author publishes the PyPI package `rwkv`, which runs published models. Tiny models with
+# random weights go into it, and the logits have to be ours. It reads its settings while it is imported, so each generation
+# gets a process of its own.
 
 # %%
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 ASK = """
 import os, sys
 os.environ.update(RWKV_JIT_ON="0", RWKV_CUDA_ON="0", **({"RWKV_V7_ON": "1"} if sys.argv[1] == "7" else {}))
@@ -905,7 +1016,23 @@ for generation, ranks in ((6, (8, 16)), (7, (16, 24, 8, 32))):
 #
 # Finch lets each token choose how much of each channel is kept, so that a thing can be held until it is told to go. Goose asks the
 # memory what stands under a key, takes that away and writes the new value: a step of gradient descent at every token, which a
-# triangular solve makes fast. With few keys a decay can do the same; with more keys than channels it can't.
+# triangular solve makes fast. With a channel for each key a decay can nearly do the same; with keys that overlap it made more
+# errors than the delta rule after the same steps.
+#
+# The four generations side by side. (The row "write" has vectors as rows for 4 to 6 and as columns for 7.)
+#
+# | | 4 | 5, Eagle | 6, Finch | 7, Goose |
+# |---|---|---|---|---|
+# | **state** | for each channel two sums, `above` and `below`, and their `top` | for each head a matrix $S$, $N \times N$, **keys by values** | as in 5 | as in 5, but **values by keys** |
+# | **decay** $w$, the share that is kept | learned, one for each channel | learned, one for each row of $S$ (a channel of the key) | made from each token, one for each row | made from each token, one for each column (a channel of the key), above 0.545 |
+# | **write** | $\text{above} \leftarrow w\,\text{above} + e^{k} v$, and `below` without $v$ | $S \leftarrow \operatorname{diag}(w)\, S + k^\top v$ | $S \leftarrow \operatorname{diag}(w_t)\, S + k_t^\top v_t$ | $S \leftarrow S \operatorname{diag}(w_t) + (S a_t)\, b_t^\top + v_t k_t^\top$ |
+# | **read** | $(\text{above} + e^{u + k} v) / (\text{below} + e^{u + k})$, before it writes; $\sigma(r)$ turns it down | $r\,(S + \operatorname{diag}(u)\, k^\top v)$, before it writes | as in 5 | $S r_t$, after it has written; the bonus comes on top |
+# | **what it can't do** | be asked: there is one mean for every question | choose how long it keeps what it reads | replace one value and leave the rest of its rows as they are | keep $N$ overlapping keys apart from the first time on |
+#
+# Others have the same ideas under other names. A decay from the data, one number a head, is [Mamba-2](https://arxiv.org/abs/2405.21060);
+# one for each channel, as in Finch, is [GLA](https://arxiv.org/abs/2312.06635). The delta rule without a decay is DeltaNet
+# (Yang et al., below), and with one number of decay a head [Gated DeltaNet](https://arxiv.org/abs/2412.06464).
+# [DeltaNet Explained](https://sustcsonglin.github.io/blog/2024/deltanet-1/) derives it in three posts.
 #
 # ## Read on
 #

@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from lessons.exercises.lesson_14 import new_state, one_hot, scaled, stepwise
+from lessons.exercises.lesson_14 import one_hot, scaled
+from lessons.exercises.lesson_14_wrong import new_state, stepwise
 from lib.layers.heads import to_heads
 from tests.exercises.rights import right
 
@@ -68,11 +69,14 @@ right("14.2")(
 right("14.3")(removal_by_division)
 right("14.3")(lambda k, rate, factor, H: ((a := -F.normalize(to_heads(k * factor, H), dim=-1)), -a * to_heads(rate, H)))
 right("14.3")(removal_in_channels)
-right("14.4")(answers_one_by_one)
-right("14.4")(
+right("14.4")(lambda k, v, r, c, f, s: (k * (1 - c) + k * r * c, v * (1 - s) + f * s))
+right("14.4")(lambda k, v, r, c, f, s: (torch.lerp(k, k * r, c.expand_as(k)), torch.lerp(v, f, s)))
+right("14.4")(lambda k, v, r, c, f, s: [k.add(k * (r - 1) * c), v.addcmul(f - v, s)])
+right("14.5")(answers_one_by_one)
+right("14.5")(
     lambda k, v, a, b: torch.linalg.inv(torch.eye(a.shape[-2]).to(a) - (a @ b.mT).tril(-1)) @ ((a @ k.mT).tril(-1) @ v)
 )
-right("14.4")(answers_by_substitution)
-right("14.5")(lambda i, j, N: (one_hot(j, N) - one_hot(i, N), one_hot(i, N) - one_hot(j, N)))
-right("14.5")(lambda i, j, N: scaled(i, j, N, 2**-0.5, 2**0.5))
-right("14.5")(lambda i, j, N: ((d := torch.eye(N)[i] - torch.eye(N)[j]) * 3, d / -3))
+right("14.5")(answers_by_substitution)
+right("14.6")(lambda i, j, N: (one_hot(j, N) - one_hot(i, N), one_hot(i, N) - one_hot(j, N)))
+right("14.6")(lambda i, j, N: scaled(i, j, N, 2**-0.5, 2**0.5))
+right("14.6")(lambda i, j, N: ((d := torch.eye(N)[i] - torch.eye(N)[j]) * 3, d / -3))

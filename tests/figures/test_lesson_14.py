@@ -58,3 +58,14 @@ def test_decays_have_a_column_for_each_word():
     weights = {label.get_text(): label.get_weight() for label in ax.get_xticklabels()}
     assert weights == {"hall": "bold", "she": "normal", "porch": "bold"}
     assert "0.50 at the places (hall, porch) and 0.75 at all other words" in fig.alt_text
+
+
+def test_every_arrow_of_goose_ends_at_a_box():
+    fig = figures.draw_goose()
+    words = written(fig.axes[0])
+    assert {label for _, _, label in figures.GOOSE.values()} == set(words)
+    places = [place[:2] for place in figures.GOOSE.values()]
+    for start, end in figures.GOOSE_ARROWS:
+        for x, y in (start, end):
+            assert min(abs(y - row) + 0.2 * abs(x - column) for column, row in places) < 0.9, (start, end)
+    assert len(fig.axes[0].patches) == len(figures.GOOSE) + len(figures.GOOSE_ARROWS)

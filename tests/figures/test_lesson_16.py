@@ -19,6 +19,13 @@ def test_each_law_is_a_straight_line_of_its_slope_through_the_middle_of_its_poin
     assert "RWKV:\n1.00\u00a0\u00b1\u00a00.11" in words or "RWKV: 1.00\u00a0\u00b1\u00a00.11" in words
 
 
+def test_a_law_of_the_last_points_leaves_the_others_alone():
+    series = {"RWKV": ([1, 10, 100, 1000], [5.0, 5.0, 50.0, 500.0])}
+    line, points = figures.draw_growth(series, {"RWKV": (1.0, 0.0)}, last=3).axes[0].lines
+    assert line.get_xdata().tolist() == [10, 100, 1000] and np.allclose(line.get_ydata(), [5, 50, 500])
+    assert len(points.get_xdata()) == 4
+
+
 def test_two_series_of_one_colour_look_different():
     x = [1, 10]
     fig = figures.draw_growth({"RWKV a": (x, x), "RWKV b": (x, [2, 20])}, {"RWKV a": (1, 0), "RWKV b": (1, 0)})
@@ -32,7 +39,7 @@ def test_a_card_says_whether_it_is_enough(weights, state, fit):
     said = [text.get_text() for text in fig.axes[0].texts]
     assert [card for card, words in zip(figures.CARDS, said, strict=True) if words.startswith("fits")] == fit
     for card, words in zip(figures.CARDS, said, strict=True):
-        assert f"{abs(card - weights - state):,.1f} GB" in words and f"{card} GB: {words}" in fig.alt_text
+        assert f"{abs(card - weights - state):,.1f} GiB" in words and f"{card} GiB: {words}" in fig.alt_text
 
 
 def test_a_recurrence_has_a_state_and_its_colour():
