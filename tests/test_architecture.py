@@ -60,8 +60,10 @@ def test_the_drawers_are_seven_and_flat():
 
 
 def test_lib_is_small():
+    """11,000 lines were enough for the first eighteen lessons; each one since may bring 500."""
+    later = len(list((ROOT / "lessons" / "source").glob("*.py"))) - 18
     count = sum(len(source.splitlines()) for module, source in FILES.items() if module.split(".")[0] == "lib")
-    assert count <= 11_000
+    assert count <= 11_000 + 500 * later
 
 
 def test_no_folder_is_crowded():

@@ -16,9 +16,9 @@ import torch
 
 from lib.models.skeleton import head_from_embedding, n_params
 from lib.run.checkpoint import FAMILIES, Keep, discard, newest, save_bundle
+from lib.run.evaluate import LONGEST, above, judge
 from lib.run.processes import team
 from lib.run.recipes import make_plan
-from lib.run.scores import LONGEST, above, judge
 from lib.run.train import train
 from lib.text import corpora
 from lib.text.batches import Batches, DocumentBatches, WindowBatches, encode_documents

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lib.models import presets
-from lib.run import scores, train_command
+from lib.run import evaluate, train_command
 from lib.run.checkpoint import load_bundle, save_bundle
 from lib.run.command_line import told
 from lib.run.commands import main, train_parser
@@ -37,7 +37,7 @@ def quick(monkeypatch, tmp_path):
     for generation in (4, 5, 6, 7):
         config = tiny_rwkv(generation, vocab_size=300).config
         monkeypatch.setitem(presets.TINY_RWKV, f"tiny-rwkv-{generation}", presets.Preset(config, None, "a test's"))
-    monkeypatch.setattr(scores, "N_STORIES", 3)
+    monkeypatch.setattr(evaluate, "N_STORIES", 3)
     monkeypatch.setattr(train_command, "EVERY", 0.0)
     monkeypatch.setattr(train_command, "find_tokenizer", learnt := Learnt(train_command.find_tokenizer))
     monkeypatch.chdir(tmp_path)
@@ -302,12 +302,12 @@ def test_a_folder_that_can_not_be_written_is_refused_before_a_step(quick, tmp_pa
 
 
 def test_scores_that_fail_leave_the_model_and_resume_makes_up_for_them(quick, tmp_path, monkeypatch, capsys):
-    usual = scores.tell_many
+    usual = evaluate.tell_many
 
     def fails(*arguments):
         raise ValueError("no story today")
 
-    monkeypatch.setattr(scores, "tell_many", fails)
+    monkeypatch.setattr(evaluate, "tell_many", fails)
     assert main(["train", "llama", "--steps", "3", "--out", "out", *SMALL]) == 1
     said = capsys.readouterr().err
     assert "the model is trained and saved in out, but not scored: --resume scores it" in said
@@ -317,7 +317,7 @@ def test_scores_that_fail_leave_the_model_and_resume_makes_up_for_them(quick, tm
     assert record["steps"] == 3 and "validation_bits_per_byte" not in record
     assert main(["train", "llama", "--steps", "3", "--out", "out", *SMALL]) == 1
     assert "is trained but not scored: go on with --resume" in capsys.readouterr().err
-    monkeypatch.setattr(scores, "tell_many", usual)
+    monkeypatch.setattr(evaluate, "tell_many", usual)
     assert main(["train", "llama", "--resume", "--out", "out", *SMALL]) == 0
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["steps"] == 3 and record["validation_bits_per_byte"] > 0 and record["stories"] == 3
@@ -329,9 +329,9 @@ def test_scores_that_fail_leave_the_model_and_resume_makes_up_for_them(quick, tm
 def test_bits_a_byte_on_two_footings_are_said(capsys):
     data = SimpleNamespace(bytes_per_token=2.89)
     same, other = (Score(3.0, math.exp(3), 3 / math.log(2) / size, 100) for size in (2.88, 2.56))
-    assert scores.footing(same, data)["validation_bytes_per_token"] == pytest.approx(2.88)
+    assert evaluate.footing(same, data)["validation_bytes_per_token"] == pytest.approx(2.88)
     assert capsys.readouterr().out == ""
-    assert scores.footing(other, data)["validation_bytes_per_token"] == pytest.approx(2.56)
+    assert evaluate.footing(other, data)["validation_bytes_per_token"] == pytest.approx(2.56)
     assert "A token stands for 2.56 bytes of this text, and for 2.89 of the training text" in capsys.readouterr().out
 
 

@@ -118,7 +118,7 @@ def test_one_that_is_killed_ends_the_run_and_the_checkpoint_goes_on(root, tmp_pa
     kept = load_checked(out / "run.pt")
     kept["record"] = (398, *kept["record"][1:])  # two steps are enough to see that it goes on
     write_sealed(out / "run.pt", kept)
-    monkeypatch.setattr("lib.run.scores.N_STORIES", 1)
+    monkeypatch.setattr("lib.run.evaluate.N_STORIES", 1)
     assert main(["train", "llama", "--resume", "--out", str(out), *SMALL]) == 0
     assert "step   400 of 400" in capsys.readouterr().out
     assert load_bundle(out)[0].config.n_layers > 0
