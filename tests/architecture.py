@@ -157,7 +157,7 @@ def _calls_now(value):
 def _only_returns(function):
     *others, last = function.body
     return isinstance(last, ast.Return) and all(
-        isinstance(node, ast.FunctionDef) or _is_docstring(node) for node in others
+        isinstance(node, ast.FunctionDef | ast.ClassDef) or _is_docstring(node) for node in others
     )
 
 

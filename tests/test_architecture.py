@@ -113,7 +113,7 @@ def texts():
         paths = [ROOT / name for name in names if name]
     except (OSError, subprocess.CalledProcessError):
         paths = [path for path in ROOT.rglob("*") if not any(p[0] == "." for p in path.relative_to(ROOT).parts)]
-    binary = {".png", ".safetensors", ".npz", ".pyc", ".gz"}
+    binary = {".png", ".gif", ".safetensors", ".npz", ".pyc", ".gz"}
     return [path for path in paths if path.is_file() and path.suffix not in binary]
 
 

@@ -76,9 +76,8 @@ def ranked(*merges):
     return {tuple(part.encode() for part in merge.split("+")): rank for rank, merge in enumerate(merges)}
 
 
-@checks.exercise("01.2", reference=encode_word, points=4)
-def encode_by_rank(e):
-    """Words on which order matters: the earliest merge, not the first from the left, not the longest token."""
+def rank_cases(e):
+    """Add words on which the order of merges matters."""
     france = ranked("a+n", "c+e", "an+ce", "f+r", "fr+an", "fran+c")
     e.case(
         "france",
@@ -102,6 +101,12 @@ def encode_by_rank(e):
     )
     word = "".join("abn"[e.size(0, 2)] for _ in range(14))
     e.case("a random word", bites(word), ranked("a+n", "an+a", "n+a", "b+an"))
+
+
+@checks.exercise("01.2", reference=encode_word, points=4)
+def encode_by_rank(e):
+    """Words on which order matters: the earliest merge, not the first from the left, not the longest token."""
+    rank_cases(e)
     e.mistake(
         "this takes the longest token from the left. That is how World's tokenizer cuts; BPE repeats its merges.",
         other.greedy,
@@ -145,9 +150,8 @@ def encode_by_rank(e):
     )
 
 
-@checks.exercise("01.3", reference=longest_match, points=4)
-def trie(e):
-    """Paths that end in a token, that go past one, and that lead nowhere."""
+def trie_cases(e):
+    """Add texts that end in a token, that go past one, and that lead nowhere."""
     root = build_trie({1: b"a", 2: b"ab", 3: b"abcd", 4: b"b", 5: b"\xed\x95\x9c"})
     e.case("a long token", root, b"abcd and more")
     e.case(
@@ -164,6 +168,12 @@ def trie(e):
     e.case("nothing fits", root, b"xyz", hint="(-1, 0) where no token fits.")
     e.case("no text", root, b"")
     e.case("random bytes", root, bytes(e.size(97, 100) for _ in range(6)))
+
+
+@checks.exercise("01.3", reference=longest_match, points=4)
+def trie(e):
+    """Paths that end in a token, that go past one, and that lead nowhere."""
+    trie_cases(e)
     e.mistake(
         "the place where the walk stops need not be a token: remember the last one that you passed.", other.to_the_end
     )

@@ -113,8 +113,8 @@ def shares(e):
     e.case("one story goes the other way", [3.0, 1.0, 2.0, 2.5], [70.0, 66.0, 81.0, 75.0],
            [5.0, 0.5, 6.0, 3.0], [74.0, 65.0, 88.0, 79.0])  # fmt: skip
     parts = [[2 + abs(float(x)) for x in e.randn(12)] for _ in range(2)]
-    alls = [[70 + 5 * float(x) + 9 * i for x in e.randn(12)] for i in range(2)]
-    e.case("twelve stories", parts[0], alls[0], [p + 3 for p in parts[1]], alls[1])
+    wholes = [[70 + 5 * float(x) + 9 * i for x in e.randn(12)] for i in range(2)]
+    e.case("twelve stories", parts[0], wholes[0], [p + 3 for p in parts[1]], wholes[1])
     e.case("B is the better one", [4.0, 7.0, 2.0], [65.0, 88.0, 76.0], [1.0, 2.0, 0.5], [60.0, 80.0, 70.0],
            hint="an error is never negative: divide by the size of the mean gap.")  # fmt: skip
     e.case("the part is half of each gap", [0.0, 0.0, 0.0], [10.0, 12.0, 9.0], [2.0, 1.0, 3.0], [14.0, 14.0, 15.0],

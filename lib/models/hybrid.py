@@ -70,6 +70,7 @@ class HybridConfig:
 class Hybrid(LanguageModel):
     """A model of mixed time mixers; its state is a KV cache for each layer of attention, a memory for each other.
 
+    >>> import torch
     >>> config = HybridConfig(300, ("rwkv5", "attention"), d_model=64, d_ff=96, d_head=16, n_kv_heads=4,
     ...                       context_length=128)
     >>> logits, state = Hybrid(config)(torch.tensor([[1, 2, 3]]))

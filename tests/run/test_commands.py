@@ -262,7 +262,7 @@ def test_broken_weights_are_said(tmp_path, capsys, options, bad):
     save_bundle(tmp_path, model, tokenizer, {})
     assert main(["sample", str(tmp_path), "--prompt", "One day", "--tokens", "8", *options]) == 1
     said = capsys.readouterr()
-    assert said.out == "" and "the model's weights hold NaN or infinite numbers" in said.err
+    assert said.out == "" and "NaN or infinite" in said.err
 
 
 def test_a_blank_at_the_prompts_end_is_left_out_and_said(capsys):

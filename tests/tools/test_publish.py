@@ -37,7 +37,7 @@ def tracked():
     """Return the text files that git has or would take."""
     git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(git, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
-    binary = {".png", ".safetensors", ".npz", ".gz"}
+    binary = {".png", ".gif", ".safetensors", ".npz", ".gz"}
     return [ROOT / name for name in names if (ROOT / name).is_file() and (ROOT / name).suffix not in binary]
 
 
