@@ -82,7 +82,7 @@ def written_in_turn(x, cos, sin):
 
 
 def typed(join):
-    """Return a function that joins two new halves; the rotation ends with .type_as, which a tuple does not have."""
+    """Return a rotation with a wrong end: split -> ((x, cos, sin) -> join(new a, new b)), in the type of x."""
     return lambda split: lambda x, cos, sin: join(*(z.type_as(x) for z in turn(*split(x), cos, sin)))
 
 

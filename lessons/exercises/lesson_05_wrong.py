@@ -161,11 +161,15 @@ def late(again):
     return layer(middle)
 
 
-def all_turned(q, k, v, cos, sin, state):
-    """Everything in the cache is turned by the new tokens' table, which fits the new tokens alone."""
-    state = store(state, k, v)
-    keys = rotate_half_split(state.keys, cos, sin)
-    return attend(rotate_half_split(q, cos, sin), keys, state.values), state
+def all_turned():
+    """Return a layer that turns all of the cache by the new tokens' table, which fits the new tokens alone."""
+
+    def middle(q, k, v, cos, sin, state):
+        state = store(state, k, v)
+        keys = rotate_half_split(state.keys, cos, sin)
+        return attend(rotate_half_split(q, cos, sin), keys, state.values), state
+
+    return layer(middle)
 
 
 def see(mask):
@@ -231,8 +235,8 @@ WRONG_LAYERS = {
     "the old cache is returned: return the longer one.": cached(kept_old),
     "the new keys are turned after the cache: turn each once, before it is put there.": late(again=False),
     "keys are turned twice, before the cache and after it: once is enough.": late(again=True),
-    "the whole cache is turned by the table of the new tokens: turn the new keys, before they are put there.": layer(
-        all_turned
+    "the whole cache is turned by the table of the new tokens: turn the new keys, before they are put there.": (
+        all_turned()
     ),
     "heads and tokens mix at the end: (B, H, T, N) must become (B, T, H, N) before the heads are joined.": Beside,
     "the channels of a head lie side by side: (h n), not (n h).": Strided,

@@ -164,8 +164,8 @@ guess.reveal(answer, "With scores that lie 32 apart, the best of 64 is mostly fa
 
 # %% [markdown]
 # The wider the scores, the more the softmax gives to one key, whichever it happens to be. And the less it can be changed.
-# The slope of a weight $w$ in its own score is $w (1 - w)$, which is small for a weight near 0 or 1. The last column adds
-# up the slopes of all 64 weights: compare it down the rows, as it is and divided. Divided by $\sqrt N$, the scores have
+# The slope of a weight $w$ in its own score is $w (1 - w)$, which is small for a weight near 0 or 1. The columns
+# *slopes* add them up for all 64 weights: follow each down the rows. Divided by $\sqrt N$, the scores have
 # deviation 1, so a head of any size starts with weights that training can move.
 
 # %% [markdown]
@@ -422,7 +422,7 @@ attention_map(words, maps, "Who holds the lantern?", layer=layer, head=head)
 # %% [markdown]
 # Point at the words, and try other layers and heads. Two heads that work together like these, one that fetches the word
 # before and a later one that looks for it, are called an **induction head** (Olsson et al., below). Theirs do it with any
-# words. These know the names of the stories.
+# words. Do these do it with other words than names? Change the story, and see.
 
 # %% [markdown]
 # ## The cache
@@ -504,7 +504,7 @@ guess.reveal(answer, f"It is {ratio:.3f} times as large: 80 x 8 key heads for 32
 # ## Build the layer
 #
 # A layer of a language model has two halves. One mixes along the channels of each token: the SwiGLU of lesson 03. The other
-# mixes along time, and there alone tokens meet. In a LLaMA this **[time mixer](../lessons/GLOSSARY.md#time-mixer)** is
+# mixes along time: it is the one place where tokens meet. In a LLaMA this **[time mixer](../lessons/GLOSSARY.md#time-mixer)** is
 # grouped attention.
 #
 # **Exercise 05.2** · implement · ●●○ · 15 min · 5 points · teaches LLaMA's time mixer · needs 05.1

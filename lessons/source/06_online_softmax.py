@@ -529,7 +529,7 @@ print(f"cross-entropy over 8,192 words: {whole / 2**20:.1f} MiB with all logits,
 #
 # One head of LLaMA-7B, N = 128, reads 32,768 tokens. Both forms keep queries, keys and values for the backward pass. Beside
 # them the matrix form keeps 32,768 x 32,768 weights; FlashAttention keeps the result, and one number for each query. How many
-# numbers are that?
+# numbers is that?
 #
 # <details><summary>Hint 1</summary>
 #

@@ -112,7 +112,8 @@ def attention_maps(model, tokens):
         q = rearrange(mixer.query(x), "1 t (h n) -> 1 h t n", n=mixer.d_head)  # (1, H, T, N)
         q = q if mixer.norm_query is None else mixer.norm_query(q)
         q = rotate_half_split(q, shared.cos, shared.sin)
-        maps.append(attention_weights(q, cache.keys, mixer.window)[0])  # (H, T, T)
+        weights = attention_weights(q, cache.keys, mixer.window)  # (1, H, T, T)
+        maps.append(weights[0])
 
     hooks = [block.mix_time.register_forward_hook(look) for block in model.blocks]
     try:
