@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from lessons.checker.check import Checks
 from lessons.exercises import lesson_01_wrong as other
+from lessons.exercises.lesson_01_wrong import bites, ranked
 from lib.text.bpe import join
 from lib.text.trie import build_trie, longest_match
 
@@ -64,16 +65,6 @@ def merge_step(e):
 def encode_word(symbols, ranks):
     """Join the pair of lowest rank, again and again, until no pair of neighbours has a rank."""
     return other.by_choice(symbols, ranks, min)
-
-
-def bites(text):
-    """Text -> its bytes, one by one."""
-    return [bytes([b]) for b in text.encode("utf-8")]
-
-
-def ranked(*merges):
-    """Pairs written "th e" -> {(b"th", b"e"): rank}."""
-    return {tuple(part.encode() for part in merge.split("+")): rank for rank, merge in enumerate(merges)}
 
 
 def rank_cases(e):

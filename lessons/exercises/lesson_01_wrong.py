@@ -281,3 +281,13 @@ def alone(pieces):
 def ignore(pieces):
     """Bytes that are not whole are dropped."""
     return [piece.decode("utf-8", "ignore") for piece in pieces]
+
+
+def bites(text):
+    """Text -> its bytes, one by one."""
+    return [bytes([b]) for b in text.encode("utf-8")]
+
+
+def ranked(*merges):
+    """Pairs written "th e" -> {(b"th", b"e"): rank}."""
+    return {tuple(part.encode() for part in merge.split("+")): rank for rank, merge in enumerate(merges)}

@@ -4,7 +4,7 @@
 # A recurrence keeps a state of one size, so something has to go. What goes is not grammar: it is who lost what, and where.
 # One layer of attention among the others can look it up again, at a fraction of the cache.
 #
-# **You build** a loss in parts that say why it is paid, a test of recall, and the sum of what a hybrid keeps. **You need**
+# **You build** a loss in parts that say why it is paid, a test of recall, and the sum of what a [hybrid](../lessons/GLOSSARY.md#hybrid) keeps. **You need**
 # lessons 11 to 15. **Time:** 100 minutes.
 
 # %% tags=["setup"]

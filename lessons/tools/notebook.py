@@ -169,7 +169,8 @@ def _shows(node):
     if not isinstance(call, ast.Call):
         return False
     name = ast.unparse(call.func)
-    return name == "predict" or name.endswith(".reveal") or name.split(".")[0] in ("plots", "figures", "widgets")
+    root = name.split(".")[0]
+    return root in ("predict", "plots", "figures", "widgets", "attention_map") or name.endswith(".reveal")
 
 
 def _form(cells, ids, solutions, name, place, solve):
