@@ -1,11 +1,24 @@
 """The checks of lesson 10, layers of different sizes."""
 
 import math
-import statistics
 
 from lessons.checker.check import Checks
 from lessons.checker.limits import InWords
-from lessons.exercises.lesson_10_wrong import WRONG_COUNTS, WRONG_LISTS, WRONG_ROUNDING, block, first_for_all, total
+from lessons.exercises.lesson_10_wrong import (
+    WRONG_COMPARISONS,
+    WRONG_COUNTS,
+    WRONG_LISTS,
+    WRONG_ROUNDING,
+    WRONG_SHARES,
+    block,
+    each_other,
+    exact_width,
+    first_for_all,
+    last_for_all,
+    not_the_last,
+    total,
+    width_plus,
+)
 from lib.models import openelm
 from lib.models.openelm import block_parameters, make_divisible, openelm_config, uniform_like
 from lib.models.presets import preset
@@ -15,13 +28,25 @@ checks = Checks("10")
 check = checks.check
 
 
-@checks.exercise("10.1", make_divisible, points=2)
+def whole(answer, *inputs):
+    """Call an answer that must give a whole number."""
+    result = answer(*inputs)
+    if isinstance(result, float):
+        raise InWords(f"it is the float {result:g}: return an int, by `//` on whole numbers, int() or round()")
+    return result
+
+
+@checks.exercise("10.1", make_divisible, points=2, call=whole)
 def divisible(e):
     """The nearest multiple, one more where too much is lost."""
     for value, divisor in ((640, 256), (300, 256), (288, 256), (1000.0, 256), (10, 256), (2048, 256), (4352.4, 256)):
         e.case(f"{value} to multiples of {divisor}", value, divisor)
     e.case("halfway between two", 44, 8)
     e.case("halfway between two others", 52, 8)
+    e.case("49.5 to multiples of 9", 49.5, 9, hint="it lies halfway: cut nothing off before you add half a divisor.")
+    e.case("53 to multiples of 8", 53, 8)
+    e.case("19 to multiples of 8", 19, 8)
+    e.case("10 to multiples of 9", 10, 9, hint="9 is 0.9 of it, and not below: it stays.")
     e.case("8.8 to multiples of 8", 8.8, 8)
     e.case("26.5 to multiples of 8", 26.5, 8)
     e.case("some number", e.size(1, 3000), 2 * e.size(2, 150))
@@ -35,7 +60,17 @@ def layer_sizes(n_layers, d_model, d_head):
     return list(config.n_heads), list(config.n_kv_heads), list(config.d_ff)
 
 
-@checks.exercise("10.2", layer_sizes, points=4)
+def three_lists(answer, *inputs):
+    """Call an answer that must give three lists of whole numbers."""
+    result = answer(*inputs)
+    if not isinstance(result, tuple | list) or len(result) != 3:
+        raise InWords("it must return three lists: query heads, key/value heads, MLP widths")
+    if others := [n for row in result for n in row if isinstance(n, float)]:
+        raise InWords(f"the lists must hold whole numbers; one is the float {others[0]:g}: divide with `//`")
+    return [list(row) for row in result]
+
+
+@checks.exercise("10.2", layer_sizes, points=4, call=three_lists)
 def rule(e):
     """The lists of all four sizes, and of one that is not published."""
     for name in ("270m", "450m", "1.1b", "3b"):
@@ -54,7 +89,7 @@ def count_parameters(config):
     return table + sum(block_parameters(config, i) for i in range(config.n_layers)) + config.d_model
 
 
-@checks.exercise("10.3", count_parameters, points=3)
+@checks.exercise("10.3", count_parameters, points=3, call=whole)
 def counted(e):
     """All four sizes, and a small one whose layers are all different."""
     for name in ("270m", "450m", "1.1b", "3b"):
@@ -68,14 +103,14 @@ def counted(e):
     for hint, change in WRONG_COUNTS.items():
         e.mistake(hint, total(lambda *z, change=change: block(*z) + change(*z)))
     e.mistake("the first layer is taken for all: add them up one by one.", first_for_all)
+    e.mistake("the last layer is taken for all: add them up one by one.", last_for_all)
+    e.mistake("the last layer is missing: range(n_layers).", not_the_last)
+    e.mistake("n_heads, n_kv_heads and d_ff are lists now: go through them layer by layer.", each_other)
 
 
 def uniform_width(config, n_heads, n_kv_heads):
     """Return the inner width with which equal layers of so many heads have as many parameters as the config's."""
-    L, fixed = config.n_layers, 2 * config.d_model + 2 * config.d_head
-    attention = config.d_model * config.d_head * 2 * (n_heads + n_kv_heads)
-    blocks = sum(block_parameters(config, i) for i in range(L))
-    return round((blocks - L * (attention + fixed)) / (3 * config.d_model * L))
+    return round(exact_width(config, n_heads, n_kv_heads))
 
 
 def tiny_config(**changes):
@@ -84,23 +119,16 @@ def tiny_config(**changes):
     return openelm_config(2048, context_length=256, **sizes)
 
 
-def width_plus(change):
-    """Return an answer whose total of the blocks is off by change(config, H, G) parameters."""
-
-    def answer(config, H, G):
-        exact = uniform_width(config, H, G) * 3 * config.d_model * config.n_layers
-        return round((exact + change(config, H, G)) / (3 * config.d_model * config.n_layers))
-
-    return answer
-
-
-@checks.exercise("10.4", uniform_width, points=3)
+@checks.exercise("10.4", uniform_width, points=3, call=whole)
 def partner(e):
     """The width of a uniform model of the same size."""
     e.case("the lesson's tiny model, 4 heads", tiny_config(), 4, 2)
     e.case("the same, 6 heads", tiny_config(), 6, 3)
     e.case("5 layers of 64", tiny_config(n_layers=5, d_model=64), 6, 3)
     e.case("some layers", tiny_config(n_layers=e.size(3, 9)), 4, 2)
+    for F in ((20, 60, 44), (33, 47, 71)):
+        wide_heads = openelm.OpenElmConfig(101, 24, 64, (2, 2, 4), (1, 1, 2), F, context_length=64)
+        e.case("large heads", wide_heads, 3, 1)
     for name in ("270m", "1.1b", "3b"):
         config = preset(f"openelm-{name}").config
         e.case(f"OpenELM-{name}", config, uniform_like(config).n_heads[0], uniform_like(config).n_kv_heads[0])
@@ -113,29 +141,26 @@ def partner(e):
     )
     e.mistake("that is LLaMA's 8/3 of d_model: the total must be the same.", lambda c, H, G: round(8 * c.d_model / 3))
     e.mistake("that is the width of the last layer: such a model is far larger.", lambda c, H, G: c.d_ff[-1])
+    for hint, scale in {
+        "SwiGLU has three matrices: divide by 3 * d_model.": lambda c: 3 / 2,
+        "the widths of all layers together: divide by n_layers.": lambda c: c.n_layers,
+    }.items():
+        e.mistake(hint, lambda c, H, G, scale=scale: round(exact_width(c, H, G) * scale(c)))
+    e.mistake("it is cut down: take the nearest whole number, round().", lambda c, H, G: int(exact_width(c, H, G)))
     e.mistake(
-        "SwiGLU has three matrices: divide by 3 * d_model.",
-        lambda c, H, G: round(uniform_width(c, H, G) * 3 / 2),
+        "the next whole number above is taken: the nearest one, round().",
+        lambda c, H, G: math.ceil(exact_width(c, H, G)),
     )
     e.mistake(
-        "the widths of all layers together: divide by n_layers.", lambda c, H, G: uniform_width(c, H, G) * c.n_layers
+        "it is rounded to a multiple of 256: the nearest whole number.",
+        lambda c, H, G: make_divisible(uniform_width(c, H, G), 256),
     )
     e.mistake(
-        "the table is shared out among the MLPs: both models have it, so leave it out.",
-        width_plus(lambda c, H, G: c.vocab_size * c.d_model),
+        "it is rounded to a multiple of 8: the nearest whole number.",
+        lambda c, H, G: make_divisible(uniform_width(c, H, G), 8),
     )
-    e.mistake(
-        "the uniform model's attention is forgotten: take it off before you divide.",
-        width_plus(lambda c, H, G: 2 * (H + G) * c.d_head * c.d_model * c.n_layers),
-    )
-    e.mistake(
-        "the uniform model's output matrices are forgotten.",
-        width_plus(lambda c, H, G: H * c.d_head * c.d_model * c.n_layers),
-    )
-    e.mistake(
-        "keys and values of the uniform model have n_kv_heads, not n_heads.",
-        width_plus(lambda c, H, G: -2 * (H - G) * c.d_head * c.d_model * c.n_layers),
-    )
+    for hint, change in WRONG_SHARES.items():
+        e.mistake(hint, width_plus(change))
 
 
 def difference(runs):
@@ -143,32 +168,6 @@ def difference(runs):
     nats = {(name, seed): loss for name, seed, loss in runs}
     seeds = [seed for name, seed, _ in runs if name == "uniform"]
     return paired([nats["uniform", seed] for seed in seeds], [nats["scaled", seed] for seed in seeds])
-
-
-def measured(pair, error):
-    """Return a comparison: pair(uniform, scaled), two dicts by seed -> differences; error(differences) -> its error."""
-
-    def answer(runs):
-        sides = [{seed: loss for name, seed, loss in runs if name == asked} for asked in ("uniform", "scaled")]
-        differences = pair(*sides)
-        return statistics.fmean(differences), error(differences)
-
-    return answer
-
-
-def by_seed(uniform, scaled):
-    """Return the differences of equal seeds."""
-    return [scaled[seed] - loss for seed, loss in uniform.items()]
-
-
-def by_rank(uniform, scaled):
-    """Return the differences of the best, the second best, ..."""
-    return [b - a for a, b in zip(sorted(uniform.values()), sorted(scaled.values()), strict=True)]
-
-
-def error_of_mean(d):
-    """Return the standard error of the mean."""
-    return statistics.stdev(d) / math.sqrt(len(d))
 
 
 def runs_of(e, n, names=("uniform", "scaled"), gap=0.1, spread=0.02):
@@ -200,42 +199,8 @@ def compared(e):
         "a third model among the runs": runs_of(e, 6, ("scaled", "reversed", "uniform")),
     }.items():
         e.case(name, runs)
-    e.mistake("this is still the one above, all of it.", measured(by_rank, statistics.pstdev))
-    e.mistake(
-        "the runs are sorted by loss: the best with the best. Pair those of one seed.", measured(by_rank, error_of_mean)
-    )
-    e.mistake(
-        "that is the spread of the differences: the error of their mean is that over sqrt(n).",
-        measured(by_seed, statistics.stdev),
-    )
-    e.mistake(
-        "paired, but the spread is over n, and not the error of the mean: n - 1, then over sqrt(n).",
-        measured(by_seed, statistics.pstdev),
-    )
-    e.mistake(
-        "the squares are divided by n: n - 1, since the mean is taken from the same numbers.",
-        measured(by_seed, lambda d: statistics.pstdev(d) / math.sqrt(len(d))),
-    )
-    e.mistake("divided by n, not by its root.", measured(by_seed, lambda d: statistics.stdev(d) / len(d)))
+    for hint, wrong in WRONG_COMPARISONS.items():
+        e.mistake(hint, wrong)
     e.mistake("the sign is turned: scaled - uniform.", lambda runs: (-difference(runs)[0], difference(runs)[1]))
-    e.mistake("the runs are paired as they come, not by their seed.", in_order)
-    e.mistake("the best run of each is compared: that rewards whoever has more luck.", best_of_each)
-    e.mistake("the two spreads are added as if the seeds had nothing in common.", unpaired)
-
-
-def in_order(runs):
-    """Pair the runs as they stand in the list."""
-    sides = [[loss for name, _, loss in runs if name == asked] for asked in ("uniform", "scaled")]
-    return paired(*sides)
-
-
-def best_of_each(runs):
-    """Compare the two best runs, with the right error."""
-    best = [min(loss for name, _, loss in runs if name == asked) for asked in ("uniform", "scaled")]
-    return best[1] - best[0], difference(runs)[1]
-
-
-def unpaired(runs):
-    """Return the right mean with the error of two independent means."""
-    sides = [[loss for name, _, loss in runs if name == asked] for asked in ("uniform", "scaled")]
-    return difference(runs)[0], math.sqrt(sum(statistics.variance(side) / len(side) for side in sides))
+    e.mistake("that is two standard errors.", lambda runs: (difference(runs)[0], 2 * difference(runs)[1]))
+    e.mistake("the order is: first the mean, then its error.", lambda runs: difference(runs)[::-1])

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lib.run.interval import t_interval
 from lib.show import theme
 from lib.show.theme import LLAMA, MUTED, OTHERS, REFERENCE, YOURS, array
 
@@ -107,8 +108,8 @@ def draw_costs(costs_of, xlabel="loss when it is left out, minus the loss as it 
 def draw_pairs(outcomes, height=2.9, ylabel="loss, nats a token"):
     """Return two panels: the losses of each seed, joined from model to model; and the differences to the first model.
 
-    outcomes: {model: [loss of each seed]}, the seeds in one order. The bar is the mean, plus and minus two standard
-    errors.
+    outcomes: {model: [loss of each seed]}, the seeds in one order. The bar is the mean with its 95 % interval, by
+    Student's t.
     """
     fig, (ax, gaps) = theme.figure(height, panels=2, width_ratios=[1.25, 1])
     names, losses = list(outcomes), np.array([array(values) for values in outcomes.values()])
@@ -122,12 +123,12 @@ def draw_pairs(outcomes, height=2.9, ylabel="loss, nats a token"):
     for place, name, values in zip(places[1:], names[1:], losses[1:] - losses[0], strict=True):
         n = len(values)
         gaps.plot(place + np.linspace(-0.16, 0.02, n), values, "o", color=palette[name], markersize=6.5, alpha=0.75)
-        error = 2 * values.std(ddof=1) / np.sqrt(n)
-        gaps.errorbar(place + 0.2, values.mean(), error, fmt="_", color=YOURS, capsize=5, markersize=16, linewidth=2)
+        mean, half = t_interval(values)
+        gaps.errorbar(place + 0.2, mean, half, fmt="_", color=YOURS, capsize=5, markersize=16, linewidth=2)
     gaps.axhline(0, color=REFERENCE, linestyle=theme.DASHES[REFERENCE], linewidth=1.4)
     gaps.set(xticks=places[1:], xlim=(0.5, len(names) - 0.4))
     gaps.set_xticklabels(names[1:])
-    gaps.set_title(f"minus {names[0]}")
+    gaps.set_title(f"minus {names[0]}, mean and 95 %")
     for panel in (ax, gaps):
         panel.grid(False, axis="x")
         panel.yaxis.set_major_formatter(lambda value, _: theme.tick(round(value, 3)))

@@ -1,21 +1,23 @@
 # %% [markdown]
 # # 10. Layers need not be alike
 #
-# In LLaMA every layer is as wide as the next. OpenELM gives the late layers more heads and wider MLPs than the early ones,
-# by a rule of four lines. The rule is easy to build, and its rounding decides the published sizes. Whether it **helps** is
-# a measurement, and you make it: same parameters, same data, five seeds.
+# In LLaMA all layers have the same sizes. OpenELM gives the late layers more heads and wider MLPs than the early ones, by a
+# rule of four lines. The rule is easy to build, and its rounding decides the published sizes. Whether it **helps** has to
+# be measured, and you measure it: same parameters, same data, five seeds.
 #
 # **You build** `make_divisible`, the lists of OpenELM's four sizes, the model, and a fair comparison. **You need** lessons
-# 07 and 08. **Time:** 60 minutes.
+# 07 and 08. **Time:** 90 minutes.
 
 # %% tags=["setup"]
 start("10")
 
 # %%
 import json
+import statistics
 
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from lib.layers.attention import GroupedAttention, attention_weights
 from lib.layers.mlp import SwiGLU
@@ -28,28 +30,34 @@ from lib.models.presets import OPENELM_PRESETS
 from lib.models.skeleton import Block, State
 from lib.run.checkpoint import load_bundle
 from lib.run.evaluate import evaluate
-from lib.run.paired import compare, paired, tales_batches
-from lib.run.train import Recipe
+from lib.run.interval import p_value, t_interval
+from lib.run.paired import compare, tales_batches
+from lib.run.sample import tell
+from lib.run.train import Recipe, train
+
+# %%
 from lessons.figures import lesson_10 as figures
-from lib.show import plots, training, widgets
+from lib.show import live, plots, training, widgets
 from lessons.exercises.lesson_10 import check
 from lib.teach.claims import claim
 from lib.show.predict import predict
 from lib.text import corpora
+from lib.text.published import load_tokenizer
 
 # %% [markdown]
 # ## The need
 #
-# The trained LLaMA of lesson 08 has four layers, all of one size. So each gets the same share of the parameters. Do they
-# earn it alike? Leave one part of one layer out, let the model read new stories, and see what that costs.
+# The trained LLaMA of lesson 08 has four layers, all of one size, so each has the same share of the parameters. Does each do
+# as much for the loss? Leave one part of one layer out, let the model read new stories, and see what that costs.
 
 # %%
+torch.set_num_threads(1)  # on a busy machine, small steps would wait for a second core
 trained, _ = load_bundle(corpora.DATA / "checkpoints" / "llama-tales")
 batches_of, new_text = tales_batches(n_documents=3000, length=64)
 
 
 def nothing(module, inputs, output):
-    """What a part gives that adds nothing."""
+    """The output of a part that adds nothing."""
     return 0 * output[0], output[1]
 
 
@@ -82,32 +90,33 @@ guess.reveal(
     {0: "without the first layer's", last: "without the last layer's"}.get(
         largest, "without one in the middle"
     ),
-    f"With all parts the loss is {whole:.2f}.",
+    f"With all parts the loss is {whole:.2f}. The costliest MLP costs {max(costs['MLP']) / min(costs['MLP']):.0f} times as"
+    " much as the cheapest one.",
 )
 figures.costs(
     costs,
     alt="Four rows, one for each layer, with a square for attention and a dot for the MLP on a logarithmic axis of what"
-    " leaving it out costs. The costs of the MLPs differ far more from layer to layer than those of attention.",
+    " leaving it out costs. The printed table gives the numbers.",
 )
 
 # %% [markdown]
-# Look at the dots. These MLPs are equally large, and what they do for the loss differs by far more than a factor of ten.
-# (Leaving out is not the same as making narrow: the other layers had no chance to adapt. It is a reason to ask, not an
-# answer.)
+# Look at the dots. These MLPs are equally large, and do very different amounts of work. (Leaving a part out is not the same
+# as making it narrow: the other layers had no chance to adapt. So this is a reason to ask, and no answer.)
 #
-# **Could the same number of parameters do more, if the layers got different shares?** OpenELM (Apple, 2024) says yes, and
-# that the shares should grow from the first layer to the last: [layer-wise scaling](../lessons/GLOSSARY.md#layer-wise-scaling).
+# **Could the same number of parameters do more if the layers got different shares?** OpenELM (Apple, 2024) says yes, and
+# lets the shares grow from the first layer to the last:
+# [layer-wise scaling](../lessons/GLOSSARY.md#layer-wise-scaling).
 
 # %% [markdown]
 # ## By hand
 #
-# The model stays as wide as it is: what flows from layer to layer has `d_model` channels everywhere. Two numbers change
-# with the layer, $i = 0, \dots, L-1$ of $L$ layers, each in a straight line:
+# What flows from layer to layer has `d_model` channels everywhere. Two numbers change from layer to layer, each along a
+# straight line. For layer $i = 0, \dots, L-1$ of $L$ layers:
 #
 # $$\alpha_i = 0.5 + 0.5\,\frac{i}{L-1} \qquad \beta_i = 0.5 + 3.5\,\frac{i}{L-1}$$
 #
-# $\alpha_i$ times `d_model` channels go to the queries, so $\alpha_i \cdot$ `d_model` $/N$ heads of size $N$. And the MLP
-# is $\beta_i \cdot$ `d_model` wide inside. Five layers of 640 channels, heads of 32:
+# The queries get $\alpha_i \cdot$ `d_model` channels: that is $\alpha_i \cdot$ `d_model` $/N$ heads of size $N$. And the
+# MLP is $\beta_i \cdot$ `d_model` wide inside. Here are five layers of 640 channels with heads of 32:
 
 # %% tags=["nbval-check-output"]
 for i in range(5):
@@ -117,29 +126,34 @@ for i in range(5):
     )
 
 # %% [markdown]
-# There is no such thing as 12.5 heads. Four query heads share one key/value head (lesson 05), so the heads must come in
-# fours. And widths should be multiples of 256, since processors work in blocks. The paper's formula stops here; Apple's code
-# has a helper that came from networks for phones. It takes the nearest multiple, unless that loses more than a tenth.
+# There is no such thing as 12.5 heads. In OpenELM four query heads share one key/value head (lesson 05), so heads must come
+# in fours. And widths should be multiples of 256, because processors work in blocks. The paper's formula stops here. Apple's
+# code has a helper that came from networks for phones. It takes the nearest multiple; but where that loses more than a tenth
+# of the value, it takes one multiple more.
 
 # %%
 guess = predict(
-    "10.b", "300 channels, in multiples of 256. What does Apple's helper return?", ["256", "300", "512"]
+    "10.b",
+    "300 and 280 channels, each rounded by that helper to a multiple of 256. Which of them becomes 512?",
+    ["neither", "300 alone", "both"],
 )
 
 # %% tags=["nbval-check-output"]
+more = []
 for value in (640, 300, 280, 100):
     below = value // 256 * 256
-    print(f"{value}: between {below} and {below + 256}; the lower one would be {below / value:.0%} of it")
-helped = 512 if 256 < 0.9 * 300 else 256
-guess.reveal(str(helped), "256 is nearest, but it is less than 0.9 of 300. So it is one multiple more.")
+    print(f"{value}: between {below} and {below + 256}; the lower one is {below / value:.0%} of it")
+    if value in (300, 280) and below < 0.9 * value:
+        more.append(value)
+guess.reveal({0: "neither", 1: "300 alone", 2: "both"}[len(more)], "256 is nearest to both; 0.9 decides.")
 
 # %% [markdown]
 # **Exercise 10.1** · implement · ●○○ · 5 min · 2 points · teaches the rounding that the paper leaves out · needs nothing
 # else
 #
-# Write `make_divisible`: the multiple of `divisor` that is nearest to `value`, the larger one where two are equally near; at
-# least one divisor; and one multiple more where the result would be below 0.9 of the value. `value` may be a float; return
-# an int.
+# Write `make_divisible`. It returns the multiple of `divisor` that is nearest to `value`, and the larger one where two are
+# equally near; at least one divisor; and one multiple more where that would be below 0.9 of the value. `value` may be a
+# float; return an int.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -171,7 +185,7 @@ make_divisible = check("10.1", make_divisible)
 # %% [markdown]
 # ## The lists
 #
-# One more thing that only the code tells: $\alpha_i$ and $\beta_i$ are rounded to **two decimals** before they are used.
+# One more thing stands only in Apple's code: $\alpha_i$ and $\beta_i$ are rounded to **two decimals** before they are used.
 
 
 # %% tags=["nbval-check-output"]
@@ -185,13 +199,14 @@ print("alpha", multipliers(0.5, 1.0, 5), " beta", multipliers(0.5, 4.0, 5))
 # %% [markdown]
 # **Exercise 10.2** · implement · ●●○ · 10 min · 4 points · teaches OpenELM's rule · needs 10.1
 #
-# Return three lists with a number for each layer: query heads, key/value heads, MLP widths. The query **channels**
-# $\alpha_i \cdot$ `d_model` are rounded to a multiple of four heads; each four query heads share one key/value head; the
-# width $\beta_i \cdot$ `d_model` is rounded to a multiple of 256. $\alpha$ goes from 0.5 to 1.0, $\beta$ from 0.5 to 4.0.
+# Return three lists with a number for each layer: query heads, key/value heads, and MLP widths. `make_divisible` rounds the
+# query **channels** $\alpha_i \cdot$ `d_model` to a multiple of four heads, and the width $\beta_i \cdot$ `d_model` to a
+# multiple of 256. Every four query heads share one key/value head. `multipliers` gives $\alpha$ from 0.5 to 1.0 and $\beta$
+# from 0.5 to 4.0.
 #
 # <details><summary>Hint 1</summary>
 #
-# `make_divisible(d_model * alpha, d_head * 4)` are channels. Divide by `d_head`.
+# `make_divisible(d_model * alpha, d_head * 4)` gives channels. Divide them by `d_head`.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -221,7 +236,7 @@ print("OpenELM-270M, query heads:", n_heads, "\nMLP widths:", d_ff)
 # %% [markdown] tags=["solution:10.2"]
 
 # %% [markdown]
-# The published sizes are four triples of layers, `d_model` and `d_head`. Does it matter that the multipliers are rounded?
+# Each published size is given by its layers, `d_model` and `d_head`. Does it matter that the multipliers are rounded?
 
 # %%
 guess = predict(
@@ -244,11 +259,12 @@ print("of 100 each, these would be others:", changed)
 number = changed["MLP widths"]
 guess.reveal(
     "none" if number == 0 else "a few" if number < 50 else "most of them",
-    "The others round to the same multiple.",
+    f"It is {number}. The others round to the same multiple.",
 )
 
 # %% [markdown]
-# A few. And with one wrong list a file of weights doesn't load at all. A formula in a paper is not yet a model.
+# One wrong width is enough: the published file of weights does not load into such a model. A formula in a paper is not yet
+# a model.
 
 # %%
 figures.towers(
@@ -259,13 +275,14 @@ figures.towers(
 )
 
 # %% [markdown]
-# Layers go upward. Look at the right sides: nearly straight lines, with small stumbles where the rounding skips a multiple
-# or takes it twice (1.1B, layers 14 and 15). The left sides grow in few steps, since heads come in fours.
+# Layers go upward. Look at the right sides: nearly straight lines, with small bumps where the rounding skips a multiple or
+# takes one twice. The left sides grow in few steps, because heads come in fours.
 #
 # ## Try it
 #
-# **Where do the parameters go when the lists are tilted?** The tiny model below has six layers of 48 channels. Tilt the MLP
-# alone, then the heads alone, and compare the first layer with the dashed line. The mean of first and last stays the same.
+# **Where do the parameters go when the lists are tilted?** The tiny model below has six layers of 48 channels. Tilt the MLPs
+# alone, then the heads alone, and compare the first layer with the dashed line. A tilt keeps the mean of the first and the
+# last multiplier.
 
 
 # %%
@@ -289,14 +306,15 @@ widgets.explore(
 )
 
 # %% [markdown]
-# The MLPs decide: attention is the smaller part, and its heads can't change by less than a group. The total moves by a few
-# percent, though the mean of the multipliers does not: that is the rounding. Remember it when you compare.
+# The MLPs decide: attention is the smaller part, and its heads change by a whole group or not at all. Read the title while
+# you tilt: the total changes although the mean of the multipliers does not. That is the rounding, and it is why two towers
+# that should be equally large may not be.
 #
 # ## One more thing in the block: QK-norm
 #
-# Scores are products of queries and keys. If training makes both matrices ten times larger, the scores grow a hundredfold,
-# softmax gives all to one key, and no gradient is left that could undo it. OpenELM puts an RMSNorm on each head's query
-# and key, [QK-norm](../lessons/GLOSSARY.md#qk-norm).
+# Scores are products of queries and keys. If training makes both matrices ten times larger, the scores become a hundred
+# times as large. Softmax then gives nearly everything to one key, and where it does, hardly any gradient is left to undo it.
+# OpenELM puts an RMSNorm on each head's query and key: [QK-norm](../lessons/GLOSSARY.md#qk-norm).
 
 # %%
 T, N = 12, 16
@@ -308,10 +326,10 @@ for name, norm in {"as they are": lambda z: z, "with QK-norm": lambda z: rms_nor
         print(f"{name:13} queries and keys times {scale:2}: the last token's largest share is {largest:.2f}")
 
 # %% [markdown]
-# With the norm the scale is gone. A vector of $N$ channels with root mean square 1 has length $\sqrt N$, so no score is
-# above $\sqrt N \cdot \sqrt N / \sqrt N = \sqrt N$, times what the norm's weight adds. **Before or after RoPE?** Turning
-# keeps lengths, so without a weight it makes no difference. But the weight is one number a channel, and turning mixes
-# channels:
+# With the norm the scale is gone. A vector of $N$ channels with root mean square 1 has length $\sqrt N$. So while the norm's
+# weights are 1, no score is above $\sqrt N \cdot \sqrt N / \sqrt N = \sqrt N$. **Should the norm come before or after
+# RoPE?** Turning keeps lengths, so with weights of 1 it makes no difference. But a learned weight has one number for each
+# channel, and turning mixes channels:
 
 # %% tags=["nbval-check-output"]
 cos, sin = rope_table(N, T)
@@ -322,13 +340,13 @@ for name, weight in {"all ones": ones, "learned": uneven}.items():
     print(f"weight {name:8}: norm then turn = turn then norm: {torch.allclose(before, after, atol=1e-5)}")
 
 # %% [markdown]
-# OpenELM norms first. Only then does a score depend on the distance alone (lesson 04).
+# OpenELM norms first. Then turning comes last, and a score depends on the distance alone (lesson 04).
 #
 # ## Build it
 #
-# The whole model is lesson 07's with two changes: each block is built from its own numbers, and the head **is** the
-# embedding. `GroupedAttention` is lesson 05's; with `qk_norm_eps` it norms queries and keys, by one weight for all heads of a
-# layer.
+# The whole model is lesson 07's with three changes: each block is built from its own numbers, queries and keys are normed,
+# and the head **is** the embedding. `GroupedAttention` is lesson 05's; with `qk_norm_eps` it norms queries and keys, with one
+# weight for all heads of a layer.
 
 
 # %% tags=["builds:lib.models.openelm.OpenElm"]
@@ -370,9 +388,9 @@ with torch.no_grad():
     for t in range(20):
         logits, last = model(tokens[:, t : t + 1], last)
         steps.append(logits)
-difference = (at_once - torch.cat(steps, 1)).abs().max() / at_once.std()
-assert difference < 1e-4
-print(f"whole against step by step: {difference:.0e} of the logits' spread")
+gap = (at_once - torch.cat(steps, 1)).abs().max() / at_once.std()
+assert gap < 1e-4
+print(f"whole against step by step: {gap:.0e} of the logits' spread")
 print("keys of each layer:", *(tuple(cache.keys.shape) for cache, _ in state.layers))
 
 # %% [markdown]
@@ -380,12 +398,13 @@ print("keys of each layer:", *(tuple(cache.keys.shape) for cache, _ in state.lay
 #
 # **Exercise 10.3** · implement · ●●○ · 10 min · 3 points · teaches where the parameters of an uneven model are · needs 07.4
 #
-# Count the parameters of an OpenELM from its config: `n_heads`, `n_kv_heads` and `d_ff` are lists now. No biases; the head is
-# the embedding; QK-norm has two weights of `d_head` a layer.
+# Count the parameters of an OpenELM from its config, where `n_heads`, `n_kv_heads` and `d_ff` are lists now. There are no
+# biases, the head is the embedding, and QK-norm has two weights of `d_head` in each layer.
 #
 # <details><summary>Hint 1</summary>
 #
-# Query and output matrix: `d_model * n_heads * d_head` each. In most layers that is less than `d_model` squared.
+# The query matrix has `d_model * n_heads * d_head` numbers, and so has the output matrix. In most layers that is less than
+# `d_model` squared.
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -427,27 +446,27 @@ print(f"1.1B: first layer {ends[0]:,}, last layer {ends[1]:,}, {ends[1] / ends[0
 # %% [markdown] tags=["solution:10.3"]
 
 # %% [markdown]
-# To the last parameter, all four. And the ends of one model lie far apart: the MLP grows eightfold, attention twofold.
+# The first and the last layer of one model differ a lot: from one end to the other the MLP grows eightfold, the heads twofold.
 #
 # ## Does it help?
 #
-# OpenELM's paper reports 2.36 points more accuracy than OLMo at about a billion parameters. OLMo is another model, with
-# other data and another recipe. What the rule does is seen only beside a **uniform twin**: equal layers, as many
+# OpenELM's paper reports 2.36 points more accuracy than OLMo at about a billion parameters. But OLMo is another model, with
+# other data and another recipe. What the rule itself does can be seen only beside a **uniform twin**: equal layers, as many
 # parameters, the same data and the same recipe.
 #
 # **Exercise 10.4** · implement · ●●● · 15 min · 3 points · teaches how to make a comparison fair · needs 10.3
 #
-# A twin has `n_heads` and `n_kv_heads` in every layer. Which width must its MLPs have, so that all its layers together have
-# as many parameters as the layers of `config`? Return the nearest whole number.
+# The twin has `n_heads` and `n_kv_heads` in every layer. How wide must its MLPs be, so that all its layers together have as
+# many parameters as all layers of `config`? Return the nearest whole number.
 #
 # <details><summary>Hint 1</summary>
 #
-# Sum `block_parameters(config, i)`. From that take what the twin's attention and norms cost, in all layers.
+# Sum `block_parameters(config, i)`. Subtract what the twin's attention and norms have, in all layers.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# What is left goes to L MLPs, and one more channel of width costs `3 * d_model` in each. The norms are the same in both.
+# What is left goes to L MLPs, and each channel of width costs `3 * d_model` in each MLP. Both models have the same norms.
 #
 # </details>
 
@@ -481,94 +500,118 @@ figures.towers(
 )
 
 # %% [markdown]
-# The third is the scaled one upside down. Keep it for later. Two runs of one model with different seeds differ, too. So each
-# model runs five times, and in each seed both read the same batches in the same order: a **paired** comparison. The score
-# is the loss on stories that neither has read.
+# The third tower is the scaled one upside down. Keep it for later. Watch one run of the scaled tower first.
+
+# %%
+PLAN = Recipe(steps=100, learning_rate=0.01, warmup=10, final_ratio=0.02)
+tokenizer = load_tokenizer("tales")
+torch.manual_seed(0)
+first = openelm.OpenElm(tiny)  # the class above, with first weights that are drawn with care
+
+
+def says():
+    """A few words of the model as it is now."""
+    return tell(first, tokenizer, n_tokens=30, temperature=0.8, seed=1)
+
+
+records = train(first, batches_of(0), PLAN, device="cpu", dtype="float32")
+losses = [record.loss for record in live.follow(records, PLAN.steps, speak=says)]
+
+# %% [markdown]
+# Another seed would give this run another loss. So each model runs five times, and in each seed both read the same batches
+# in the same order. That makes it a **paired** comparison: what a seed's batches do to both cancels in the difference. The
+# score is the loss on stories that neither has read. The mean of the five differences comes with an interval. With
+# $n$ differences it is
+#
+# $$\text{mean} \pm t\,\frac{s}{\sqrt n},$$
+#
+# where $s$ is their standard deviation, and $t$ is Student's number for $n$ of them: 2.78 for five, and near 2 for many.
+# In 95 % of all experiments such an interval holds the true mean. If zero lies outside, the difference is **clear**.
 
 # %%
 guess = predict(
     "10.d",
-    "Both have learned for 140 steps. Which one has the lower loss on new stories?",
-    ["the scaled one", "the uniform one", "no difference beyond the spread"],
+    f"Both learn for {PLAN.steps} steps. Which one has the lower loss on new stories?",
+    ["the scaled one", "the uniform one", "no clear difference"],
 )
 
 # %%
-PLAN = Recipe(steps=140, learning_rate=0.01, warmup=14, final_ratio=0.02)
 
 
 def fresh(config):
-    """A function that builds a new model of that config: lib's, whose first weights are drawn with care."""
+    """A function that builds a new model of that config."""
     return lambda: openelm.OpenElm(config)
 
 
+def gaps(scores, name, other):
+    """The differences name - other, seed by seed."""
+    return [a - b for a, b in zip(scores[name], scores[other])]
+
+
 builds = {"uniform": fresh(twin), "scaled": fresh(tiny)}
-runs = list(compare(builds, batches_of, new_text, PLAN, seeds=range(5), n_scored=2))
+runs = list(tqdm(compare(builds, batches_of, new_text, PLAN, range(5), n_scored=2), total=10, leave=False))
 scores = {name: [run.nats for run in runs if run.name == name] for name in builds}
 for name, losses in scores.items():
     print(f"{name:8}", *(f"{loss:.3f}" for loss in losses))
-mean, error = paired(scores["uniform"], scores["scaled"])
-print(f"scaled minus uniform: {mean:+.3f}, standard error {error:.3f}")
-clear = abs(mean) > 3 * error
-guess.reveal(
-    "no difference beyond the spread" if not clear else "the uniform one" if mean > 0 else "the scaled one"
-)
+found = t_interval(gaps(scores, "scaled", "uniform"))
+print(f"scaled minus uniform: {found.mean:+.3f} +- {found.half:.3f} (95 %)")
+guess.reveal("no clear difference" if not found.clear else "the uniform one" if found.mean > 0 else "the scaled one")
 
-# %%
+# %% tags=["spoiler"]
 figures.pairs(
     scores,
     alt="Left: five lines, one for each seed, from the loss of the uniform model to that of the scaled one. Right: the five"
-    " differences with their mean and a bar of two standard errors to each side, and a dashed line at no difference.",
+    " differences with their mean and its 95 % interval, and a dashed line at no difference.",
 )
 
 # %% [markdown]
-# Look at the right side: is the bar, two standard errors to each side of the mean, clear of the dashed line? Then look at
-# the left, at the slopes. Runs of one model differ from seed to seed, and the differences between the models are what
-# the pairing leaves.
+# Look at the right side: is the bar, the 95 % interval of the mean, clear of the dashed line? Then look at the left side. The
+# dots of one model lie apart from seed to seed. The slopes are what the pairing compares.
 #
-# One number at the end says little about how they came there. Here is the whole way, the mean of five seeds, and the
-# range from the lowest to the highest as a band:
+# One number at the end doesn't tell how they came there. Here is the whole way: the mean of five seeds, with a band from the
+# least to the most.
 
-# %%
+# %% tags=["spoiler"]
 smooth = training.smooth
 paths = {
     name: torch.stack([torch.tensor(smooth(run.losses)) for run in runs if run.name == name])
     for name in builds
 }
 plots.curves(
-    {name: (torch.arange(8, 141), path.mean(0)[7:]) for name, path in paths.items()},
+    {name: (torch.arange(8, PLAN.steps + 1), path.mean(0)[7:]) for name, path in paths.items()},
     bands={name: (path.amin(0)[7:], path.amax(0)[7:]) for name, path in paths.items()},
     colors=figures.MODELS,
-    xlabel="step",
-    ylabel="loss, nats a token",
-    alt="The training loss of both models over 140 steps, each with a band of five seeds. Both fall; after the first forty"
-    " steps or so the bands are apart, and stay apart.",
+    xlabel="step; bands: least to most of five seeds",
+    ylabel="training loss, nats a token",
+    alt="The training loss of both models over all steps, the mean of five seeds, each with a band from the least to the most"
+    " of the five.",
 )
 
 # %% [markdown]
 # ## Turn it upside down
 #
-# If the first layers are the ones that need room, the reversed tower should do better than the scaled one. Two seeds are
-# enough for a first look. They pair with the runs that are there.
+# OpenELM's rule has a **direction**: the room belongs at the end. To test the direction, train the reversed tower, too. Two
+# seeds are enough for a first look. They pair with the runs that are there.
 
 # %%
-more = list(
-    compare({"reversed": fresh(reversed_layers(tiny))}, batches_of, new_text, PLAN, range(2), n_scored=2)
-)
+upside_down = {"reversed": fresh(reversed_layers(tiny))}
+more = list(tqdm(compare(upside_down, batches_of, new_text, PLAN, range(2), n_scored=2), total=2, leave=False))
 for run in more:
     others = ", ".join(f"{name} {scores[name][run.seed]:.3f}" for name in builds)
     print(f"seed {run.seed}: reversed {run.nats:.3f}, {others}")
-mean_gap = sum(run.nats - scores["scaled"][run.seed] for run in more) / len(more)
-print(f"reversed minus scaled: {mean_gap:+.3f} in the mean of two seeds")
+found = t_interval([run.nats - scores["scaled"][run.seed] for run in more])
+print(f"reversed minus scaled: {found.mean:+.3f} +- {found.half:.3f} (95 %, two seeds)")
 
 # %% [markdown]
-# Two seeds have no spread worth the name, so this is a hint and no result. What would make it one? You know by now; but
-# many a published comparison does it as the function below.
+# From two seeds the spread itself is hardly known: Student's number for two is 12.7, so the interval is wide. That is a hint,
+# and no result. What would make it one? You know by now. But many comparisons are made as the function below makes them.
 #
 # **Exercise 10.5** · repair · ●●○ · 10 min · 4 points · teaches a paired difference and its error · needs nothing else
 #
-# `runs` is a list of (name, seed, loss), in any order, perhaps with other models in between. The function should return the
-# mean of scaled minus uniform, **paired by seed**, and the **standard error** of that mean: the standard deviation of the
-# differences, with $n - 1$ below the root, over $\sqrt n$. It runs and looks reasonable. Three things in it are wrong.
+# `runs` is a list of (name, seed, loss) in any order, perhaps with other models in between. The function should return the
+# mean of scaled minus uniform, **paired by seed**, and the **standard error** $s / \sqrt n$ of that mean, where $s$ is the
+# standard deviation of the differences, with $n - 1$ below the root. It runs, and its result looks reasonable. Three things
+# in it are wrong.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -577,7 +620,7 @@ print(f"reversed minus scaled: {mean_gap:+.3f} in the mean of two seeds")
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# How far do single differences spread, and how far would the **mean** of five spread, if you did it all again?
+# How far do single differences spread? And how far would the **mean** of five spread, if you did it all again?
 #
 # </details>
 
@@ -615,59 +658,88 @@ for name, function in {"as it was": compare_badly, "repaired": difference}.items
 # %% [markdown]
 # ## A longer comparison
 #
-# 140 steps are the steep part of the curve. The command below trained all three towers further, with longer rows and half the rate. What it
-# measured is on record. Below it: how many tokens each of these runs read for each parameter, and OpenELM-1.1B's (1.5
-# trillion tokens, says table 1 of its paper).
+# A hundred steps are the steep part of the curve. The command below trained all three towers further, with longer rows and
+# half the rate, and what it measured is on record. Three comparisons are of interest, each with its interval and its
+# $p$: the chance of a mean at least as far from zero if the two towers were equally good.
 
 # %%
 record = json.loads((corpora.DATA / "records" / "widths.json").read_text(encoding="utf-8"))
 print(record["command"])
-longer = [(run["name"], run["seed"], run["nats"]) for run in record["runs"]]
-final = {name: [loss for other, _, loss in sorted(longer) if other == name] for name in record["parameters"]}
-for name in ("scaled", "reversed"):
-    for n in (3, 5):
-        mean, error = paired(final["uniform"][:n], final[name][:n])
-        print(f"{name} minus uniform, the first {n} seeds: {mean:+.4f}, standard error {error:.4f}")
-mean, error = paired(final["uniform"], final["scaled"])
-words = f"scaled minus uniform, {len(final['scaled'])} seeds: {mean:+.3f} nats a token, standard error {error:.3f}"
-claim("openelm-accuracy", "holds" if mean < -2 * error else "does not hold here", words)
+final = {name: [run["nats"] for run in record["runs"] if run["name"] == name] for name in record["parameters"]}
+pairs = (("scaled", "uniform"), ("reversed", "uniform"), ("scaled", "reversed"))
+means = {pair: t_interval(gaps(final, *pair)) for pair in pairs}
+for (name, other), found in means.items():
+    p = p_value(gaps(final, name, other))
+    print(f"{name:8} - {other:8} {found.mean:+.4f} +- {found.half:.4f} (95 %), p = {p:.3f}")
+rule, direction = means["scaled", "uniform"], means["scaled", "reversed"]
+better, worse = rule.clear and rule.mean < 0, rule.clear and rule.mean > 0
+holds = better and direction.clear and direction.mean < 0
+words = f"scaled - uniform {rule.mean:+.3f} +- {rule.half:.3f}, scaled - reversed {direction.mean:+.3f} +- {direction.half:.3f}"
+verdict = "holds" if holds else "does not hold here" if worse else "undecided here"
+claim("openelm-accuracy", verdict, f"{words} nats a token (95 %, {len(final['scaled'])} seeds, one rate)")
+
+# %%
 figures.pairs(
     final,
     alt="The same figure for the longer runs and three models: the losses of each seed, and the differences of the scaled"
-    " and the reversed model to the uniform one, with their means and bars.",
+    " and the reversed model to the uniform one, with their means and 95 % intervals.",
 )
-blocks = {"this lesson": (140, 4 * 64), "the record": (len(record["runs"][0]["losses_by_25"]) * 25, 4 * 192)}
-for name, (steps, tokens) in blocks.items():
-    print(f"{name}: {steps * tokens:9,} tokens, {steps * tokens / sizes['scaled']:8.1f} for each parameter")
-print(f"OpenELM-1.1B: 1.5 trillion, {1.5e12 / billion.n_params:8.1f} for each parameter")
-for name, config in {"tiny": tiny, "OpenELM-1.1B": billion.config}.items():
-    print(f"{name}: the first layer's MLP is {config.d_ff[0]:,} wide, and it has {config.n_heads[0]} heads")
 
 # %% [markdown]
-# So what did you see? After 140 steps the scaled tower is **worse** than its uniform twin in every seed, and upside down it is
-# ahead. After thirteen times the tokens the scaled tower is **ahead** in every seed, by between one and two percent of the
-# loss; and upside down it is ahead too, by half of that and not in every seed. What you saw first was how fast a tower
-# starts, not how good it is.
+# The last line of the table's cell is the verdict on OpenELM's claim, as it stands in the course's list of claims. For the
+# claim to hold, two intervals must lie below zero: the scaled tower is better than its uniform twin, **and** better
+# than itself upside down. The first says that uneven layers help. Only the second says that the room belongs at the end, and
+# that is OpenELM's rule.
+# What the runs looked like on the way there:
+
+# %%
+curves = {
+    name: [statistics.fmean(losses) for losses in zip(*(run["losses_by_25"] for run in record["runs"] if run["name"] == name))]
+    for name in record["parameters"]
+}
+steps = torch.arange(25, 25 * len(curves["uniform"]) + 1, 25)
+ahead = [int(step) for step, a, b in zip(steps, curves["scaled"], curves["reversed"]) if a < b]
+print("the scaled tower's training loss is below the reversed one's at the steps", ahead)
+plots.curves(
+    {name: (steps, [a - b for a, b in zip(curves[name], curves["uniform"])]) for name in ("scaled", "reversed")},
+    floors={"uniform": 0.0},
+    colors=figures.MODELS,
+    xlabel="step",
+    ylabel="training loss minus the uniform one's",
+    alt="The training loss of the scaled and of the reversed tower minus that of the uniform one, means of five seeds, from"
+    " step 25 on. The printed line says where the scaled one is below the reversed one.",
+)
+
+# %% [markdown]
+# Look at both ends of this picture. A tower that starts fast need not be the better one later, and the lines still move when
+# the runs end. So a comparison answers for its own length only. How long were these runs?
+
+# %%
+blocks = {"this lesson": (PLAN.steps, 4 * 64), "the record": (len(record["runs"][0]["losses_by_25"]) * 25, 4 * 192)}
+for name, (n_steps, n_tokens) in blocks.items():
+    n = n_steps * n_tokens
+    print(f"{name:13} {n:17,} tokens, {n / sizes['scaled']:8.1f} for each parameter")
+print(f"OpenELM-1.1B  {1.5e12:17,.0f} tokens, {1.5e12 / billion.n_params:8.1f} for each parameter")
+for name, config in {"tiny": tiny, "OpenELM-1.1B": billion.config}.items():
+    print(f"{name:13} the first layer's MLP is {config.d_ff[0]:,} wide, and it has {config.n_heads[0]} heads")
+
+# %% [markdown]
+# (The 1.5 trillion tokens are from table 1 of OpenELM's paper.) Here a parameter sees a token or two, so the loss tells how
+# **fast** a model learns. There it saw more than a thousand, and what counts is where it **ends**. And our first MLP has a few
+# dozen channels for 2,048 different tokens; the first figure shows what a first MLP is worth.
 #
-# Now be careful with it. OpenELM's claim holds here: the scaled tower beats the uniform one, by several standard errors. Its
-# reason does not follow. Both uneven towers win, so where the room is may matter less than that layers are unlike each
-# other. And five seeds say only that no lucky seed made the difference. They say nothing of another text: on an earlier
-# form of these stories, whose words were harder to copy, the same command showed no difference at all.
+# What would decide the question at this size? Three towers, and a fourth with the same widths in a random order. Each with
+# several rates, and compared at its own best one: here all had the same rate, which was tuned for none of them. More seeds
+# than five. And the test is written down before the runs, so that nobody chooses the comparison that came out well.
 #
-# And at a billion parameters? Here the first MLP of the scaled tower has 24 channels for 2,048 different
-# tokens, and the first figure shows what a first MLP is worth. OpenELM's has a thousand. Here a parameter sees a token or
-# two, so the loss tells how **fast** a model learns; there it saw more than a thousand, and what counts is where it **ends**.
-# And all three towers had one learning rate, which was tuned for none of them: try 0.003 in `PLAN`.
-#
-# The one published comparison at equal size that this lesson knows of, with 180 million parameters, finds all uneven towers a
-# little better than the uniform one. Its authors then found that half of the tokens which it had read were zeros. So the
-# question is open, and it costs a few GPU-days to answer.
+# The one published comparison at equal size that this lesson knows of has 180 million parameters (see "Read on"). It
+# finds all uneven towers a little better than the uniform one. Read its authors' comment on the paper's page before you
+# quote it.
 #
 # ## In the wild
 #
-# Apple's files on Hugging Face hold what you built, with two things packed: queries, keys and values stand under each other
-# in one matrix, and so do gate and up. `lib.weights.openelm` takes them apart, and its tests hold the result to mlx-lm's
-# OpenELM.
+# Apple's files on Hugging Face hold what you built, with two things packed: queries, keys and values stand one below the
+# other in one matrix, and so do gate and up. `lib.weights.openelm` takes them apart.
 
 # %% tags=["nbval-check-output"]
 from lib.weights.openelm import to_hugging_face_openelm
@@ -682,15 +754,15 @@ print(
 )
 
 # %% [markdown]
-# `qkv_proj` has (16 + 4 + 4) heads of 64 rows; `proj_1` has two matrices of 2,048, the gate first. `num_gqa_groups` is 4 in
-# all sizes: it counts the query heads that share a key/value head, not the groups.
+# `qkv_proj` has (16 + 4 + 4) heads of 64 rows. `proj_1` has two matrices of 2,048 rows, the gate first. In Apple's config
+# `num_gqa_groups` is 4 in all sizes: it counts the query heads that share a key/value head, and not the groups.
 #
 # ## Recap
 #
 # OpenELM spends its parameters unevenly: half the heads and an eighth of the MLP width in the first layer, and straight lines
 # up to the last. The formula gives the published sizes to the last parameter only with the rounding that stands in the code.
-# Whether it helps is seen beside a uniform twin, over several seeds, paired: here it slows the start, and later it is one to
-# two percent ahead; upside down it is ahead as well.
+# Whether it helps can be seen beside a uniform twin and beside the same tower upside down, over several seeds, paired, with
+# an interval: and the verdict may be that the runs do not decide it.
 #
 # ## Read on
 #

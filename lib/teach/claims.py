@@ -7,6 +7,7 @@ VERDICTS = (
     "holds from some length on",
     "holds for many texts at once",
     "does not hold here",
+    "undecided here",
     "can't be checked",
 )
 

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from lessons.exercises.lesson_10 import by_seed, error_of_mean, measured
-from lessons.exercises.lesson_10_wrong import block, sizes_by, total
+from lessons.exercises.lesson_10_wrong import block, by_seed, error_of_mean, measured, sizes_by, total
 from lib.models.openelm import block_parameters, make_divisible
 from tests.exercises.rights import right
 

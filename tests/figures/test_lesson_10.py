@@ -29,7 +29,8 @@ def test_differences_are_taken_seed_by_seed():
     assert [line.get_ydata().tolist() for line in left.lines[:3]] == [[1.0, 1.5], [2.0, 2.5], [3.0, 3.8]]
     assert right.lines[0].get_ydata() == pytest.approx([0.5, 0.5, 0.8])
     low, high = right.collections[0].get_segments()[0][:, 1]
-    assert (low + high) / 2 == pytest.approx(0.6) and (high - low) / 2 == pytest.approx(0.2)  # 2 * 0.173 / sqrt(3)
+    half = 4.303 * 0.1732 / 3**0.5  # Student's t for three
+    assert (low + high) / 2 == pytest.approx(0.6) and (high - low) / 2 == pytest.approx(half, abs=1e-3)
 
 
 def test_costs_are_placed_by_layer():
