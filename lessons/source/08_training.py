@@ -1,11 +1,12 @@
 # %% [markdown]
 # # 08. Down to the floor
 #
-# Text from a known grammar has a known entropy: no model can get below it. So a loss is no longer just a number. It has a
-# distance to go. A bad recipe stays far up or flies off. LLaMA's recipe, piece by piece, goes down.
+# Text from a known grammar has a known entropy, and in the long run no model's loss can be below it. So you can say of a
+# loss how far it still has to go. In this lesson you build LLaMA's training recipe piece by piece, and watch how far down
+# each piece takes you.
 #
-# **You build** `schedule`, clipping, the choice of what decays, and bits per byte. **You need** lesson 07.
-# **Time:** 60 minutes.
+# **You build** `schedule`, clipping, the choice of what decays, bits per byte, and gradients in parts. **You need** lesson
+# 07. **Time:** 90 minutes.
 
 # %% tags=["setup"]
 start("08")
@@ -14,6 +15,7 @@ start("08")
 import json
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,24 +23,28 @@ import torch.nn.functional as F
 
 from lib.models.llama import Llama, LlamaConfig
 from lib.run.checkpoint import load_bundle
-from lib.run.evaluate import evaluate_documents
+from lib.run.evaluate import document_nats, evaluate, paired_excess, token_nats
+from lib.run.sample import tell
 from lib.run.train import Recipe, fit, train
 from lessons.figures import lesson_08 as figures
-from lib.show import plots, training, widgets
+from lib.show import live, plots, training, widgets
 from lessons.exercises.lesson_08 import check
 from lib.show.predict import predict
 from lib.text import corpora, tales
 from lib.text.batches import DocumentBatches, WindowBatches, encode_documents
 from lib.text.published import load_tokenizer
+from tqdm.auto import tqdm
 
 # %% [markdown]
 # ## The need
 #
-# Four thousand stories become one stream of tokens. A **[batch](../lessons/GLOSSARY.md#batch)** is a few rows of it: `x`, and `y`, the same moved by one.
-# The loss is the mean of $-\ln p$ over the tokens that came, in **nats a token**. The floor is the mean of what the grammar
-# itself leaves to chance, in the same unit.
+# Four thousand stories become one stream of tokens. A **[batch](../lessons/GLOSSARY.md#batch)** is a few rows of it: `x`,
+# and `y`, the same row one token later. The loss is the mean of $-\ln p$, where $p$ is the chance that the model gave to
+# the token that came, in **nats a token**. The floor is what the grammar itself leaves to chance, in the same unit, as a
+# mean over all stories that it can write.
 
 # %%
+torch.set_num_threads(1)  # on a busy machine, small steps would wait for a second core
 tokenizer, corpus = load_tokenizer("tales"), corpora.load("tales")
 documents = corpus.documents_train[:4000]
 tokens, starts = encode_documents(tokenizer, documents)
@@ -50,8 +56,8 @@ print("x", tuple(x.shape), "begins:", repr(tokenizer.decode(x[0, 1:14].tolist())
 print(f"knows nothing: ln V = {math.log(tokenizer.vocab_size):.2f} nats a token; the floor: {FLOOR:.2f}")
 
 # %% [markdown]
-# A small LLaMA, and the oldest recipe: **gradient descent**. Each weight goes a step against its gradient, and the same
-# **[rate](../lessons/GLOSSARY.md#learning-rate)** says for all of them how far.
+# Here is a small LLaMA, and the oldest recipe: **gradient descent**. Each weight takes a step against its gradient, and one
+# **[rate](../lessons/GLOSSARY.md#learning-rate)** says for all weights how long the step is.
 
 
 # %%
@@ -85,50 +91,55 @@ def descend(rate, steps=40, repair=lambda gradients: None, data=None):
 guess = predict(
     "08.a",
     "40 steps of gradient descent with rate 0.1, and 40 with rate 3. What happens?",
-    ["both fall, 3 is faster", "0.1 crawls, 3 gets near the floor", "0.1 crawls, 3 explodes"],
+    ["both losses fall, and 3 is lower", "0.1 is lower, 3 still falls", "0.1 falls, 3 explodes"],
 )
 
 # %%
-plain = {rate: descend(rate) for rate in (0.1, 0.5, 3.0)}
+plain = {rate: descend(rate) for rate in tqdm((0.1, 0.5, 1.0, 3.0), leave=False)}
 print("rate   step 1  step 10  step 20  step 40")
 for rate, losses in plain.items():
     print(f"{rate:4}", *(f"{losses[step - 1]:8.4g}" for step in (1, 10, 20, 40)))
-last = plain[3.0][-1]
 explodes = not all(loss < 20 for loss in plain[3.0])
+lower = plain[3.0][-1] < plain[0.1][-1]
+best = min(plain, key=lambda rate: plain[rate][-1] if plain[rate][-1] > 0 else math.inf)  # NaN is above nothing
 guess.reveal(
-    "0.1 crawls, 3 explodes" if explodes else "0.1 crawls, 3 gets near the floor" if last < 1 else "both fall, 3 is faster",
-    "And no rate in between is good: 0.5 is already near the one that explodes.",
+    "0.1 falls, 3 explodes" if explodes else "both losses fall, and 3 is lower" if lower else "0.1 is lower, 3 still falls",
+    f"The best of these four rates is {best}: it ends at {plain[best][-1]:.2f}, and the floor is {FLOOR:.2f}.",
 )
 
 # %% [markdown]
-# Still far from the floor. One rate for all weights is the trouble. Look at the gradients: the typical size differs from
-# weight to weight by more than a factor of ten, and a row of the embedding gets one only when its token comes.
+# Even the best of these rates is far from the floor after 40 steps. One reason is that all weights share one rate. Look at
+# the gradients. Their typical size differs from matrix to matrix, and a row of the embedding gets a gradient only when its
+# token comes.
 
 # %%
-model = new_model()
+model, sizes = new_model(), {}
 next_token_loss(model, x, y).backward()
 for name in ("embed", "blocks.0.mix_time.value", "blocks.1.mix_time.key", "blocks.1.mix_channels.gate", "norm", "head"):
-    print(f"{name:28} gradients of size {model.get_parameter(name + '.weight').grad.square().mean().sqrt():.4f}")
+    sizes[name] = model.get_parameter(name + ".weight").grad.square().mean().sqrt()
+    print(f"{name:28} gradients of size {sizes[name]:.4f}")
+print(f"the largest of these is {max(sizes.values()) / min(sizes.values()):.0f} times the smallest")
 
 # %% [markdown]
 # ## By hand: AdamW on one number
 #
-# **Can each weight have a rate of its own?** Keep two running means for each weight: of its gradient, $m$, and of the
-# square of its gradient, $v$. Step by their ratio.
+# **Can each weight have a rate of its own?** Keep two running means for each weight: $m$ of its gradient, and $v$ of the
+# square of its gradient. Then step by $m / \sqrt v$: the typical size of the gradients is divided out.
 #
 # $$m \leftarrow \beta_1 m + (1-\beta_1)\, g \qquad v \leftarrow \beta_2 v + (1-\beta_2)\, g^2 \qquad
 # w \leftarrow w - \eta\, \frac{\hat m}{\sqrt{\hat v} + \epsilon} - \eta\, \lambda\, w$$
 #
 # $w$ is the weight, $g$ its gradient, $\eta$ the rate; $\beta_1 = 0.9$ and $\beta_2 = 0.95$ say how long the means remember;
 # $\epsilon$, tiny, keeps the division finite. Both means begin at zero, so the hats divide by how much of a mean is there
-# yet: $\hat m = m / (1 - \beta_1^t)$ at step $t$, and $\hat v$ alike. The last term is
-# **[decay](../lessons/GLOSSARY.md#weight-decay)**: a share $\eta\lambda$ of the weight itself is taken away.
+# yet: $\hat m = m / (1 - \beta_1^t)$ at step $t$, and $\hat v = v / (1 - \beta_2^t)$. The last term is
+# **[decay](../lessons/GLOSSARY.md#weight-decay)**: each step takes a share $\eta\lambda$ of the weight away. Adam with this
+# last term is called AdamW.
 
 # %%
 guess = predict(
     "08.b",
-    "The whole loss is multiplied by 1,000, so every gradient is. AdamW's steps become ...",
-    ["1,000 times longer", "about 30 times longer", "not longer at all"],
+    "The loss is multiplied by 1,000, and so is every gradient. How long are AdamW's steps now?",
+    ["1,000 times as long", "about 30 times as long", "as long as before"],
 )
 
 
@@ -150,13 +161,13 @@ print("loss         w =", adamw_by_hand(1.0))
 print("loss x 1,000 w =", adamw_by_hand(1000.0))
 ratio = round((1 - adamw_by_hand(1000.0)[0]) / (1 - adamw_by_hand(1.0)[0]))
 guess.reveal(
-    {1: "not longer at all", 1000: "1,000 times longer"}.get(ratio, "about 30 times longer"),
-    "The size of the gradients is divided out. The first step is the rate itself, whatever the loss.",
+    {1: "as long as before", 1000: "1,000 times as long"}.get(ratio, "about 30 times as long"),
+    "The gradient's size stands above and below the line. At the first step only its sign is left: the step is the rate.",
 )
 
 # %% [markdown]
-# The picture has two weights, and the loss is 25 times as steep along the second. **What is the largest rate with which
-# each method still gets down?** Try gradient descent first.
+# Now a picture with two weights. The loss is 25 times as steep along the second one. "Momentum" steps by $10\,m$, without
+# dividing by $\sqrt v$. **What is the largest rate with which each method still gets down?** Try gradient descent first.
 
 
 # %%
@@ -182,13 +193,14 @@ widgets.explore(
 )
 
 # %% [markdown]
-# Gradient descent is bound by the steep weight: at 2/25 = 0.08 it flies off, and the flat weight still crawls. AdamW
-# goes both ways at one speed. But it never comes to rest by itself: near the bottom it runs about, as far as the rate
-# says. Keep that in mind for the end of the run.
+# The steep weight limits gradient descent. Above 2/25 = 0.08 it flies off, and just below that the flat weight still moves
+# slowly. AdamW takes steps of about the same length along both. That has a price: near the bottom the steps stay about as
+# long as the rate, so at a high rate AdamW overshoots and swings around the bottom. Remember that for the end of the run.
 #
-# ## Warm-up
+# ## The first steps
 #
-# AdamW on the model now, at a high rate. (`train` is lib's loop: the one above, with AdamW and what this lesson adds.)
+# Now AdamW trains the model, at a high rate. `fit` is the course's own loop: the loop above, with AdamW and everything that
+# you add in this lesson.
 
 
 # %%
@@ -206,31 +218,36 @@ def tail(losses, n=6):
 
 guess = predict(
     "08.c",
-    "AdamW at rate 0.03: all of it from the first step on, or a climb from 0 over 20 steps. Who is lower after 40 steps?",
-    ["the full rate, since it does more", "no difference", "the climb"],
+    "AdamW at rate 0.03: at full rate from the first step on, or climbing to it over 20 steps. Which is lower at step 40?",
+    ["the full rate", "no difference", "the climb"],
 )
 
 # %%
-_, at_once = run(steps=40, learning_rate=0.03, warmup=0, final_ratio=1.0)
-_, climbing = run(steps=40, learning_rate=0.03, warmup=20, final_ratio=1.0)
-for step in (2, 5, 10, 20, 40):
-    print(f"step {step:2}: at once {at_once[step - 1]:.2f}, climbing {climbing[step - 1]:.2f}")
-gap = tail(at_once) - tail(climbing)
+runs = {}
+for rate, warmup in tqdm([(rate, warmup) for rate in (0.01, 0.03) for warmup in (0, 20)], leave=False):
+    _, runs[rate, warmup] = run(steps=40, learning_rate=rate, warmup=warmup, final_ratio=1.0)
+print("loss at step              2     5    10    20    40")
+for (rate, warmup), losses in runs.items():
+    words = f"rate {rate}, " + ("climbing" if warmup else "at once")
+    print(f"{words:20}", *(f"{losses[step - 1]:5.2f}" for step in (2, 5, 10, 20, 40)))
+gap = tail(runs[0.03, 0]) - tail(runs[0.03, 20])
 guess.reveal(
-    "the climb" if gap > 0.1 else "the full rate, since it does more" if gap < -0.1 else "no difference",
-    "The first means are one batch old. Ratio 1 for every weight: all go a full step where a single batch sends them.",
+    "the climb" if gap > 0.1 else "the full rate" if gap < -0.1 else "no difference",
+    f"Over the last six steps they are {abs(gap):.2f} apart; at rate 0.01, {abs(tail(runs[0.01, 0]) - tail(runs[0.01, 20])):.2f}.",
 )
 
 # %% [markdown]
-# Both are far below gradient descent. But the damage of the first steps is not made good for a long time. So the rate
-# climbs: that is **[warm-up](../lessons/GLOSSARY.md#warm-up)**. And since AdamW runs about near the bottom, the rate should fall at the end.
-# LLaMA's way down is half a [cosine](../lessons/GLOSSARY.md#cosine-schedule), to a tenth.
+# At step 1 both means have seen one batch, so $\hat m / \sqrt{\hat v}$ is 1 or -1: every weight takes a full step, wherever
+# that one batch sends it. A rate that climbs keeps the first steps short: this is
+# **[warm-up](../lessons/GLOSSARY.md#warm-up)**. Compare the two rates in the table: the higher the rate, the more there is
+# to protect. And because AdamW's steps do not get short by themselves near the bottom, the rate should fall towards the
+# end. LLaMA's falls along half a [cosine](../lessons/GLOSSARY.md#cosine-schedule), to a tenth of its peak.
 #
 # **Exercise 08.1** · implement · ●○○ · 10 min · 3 points · teaches warm-up and cosine · needs nothing else
 #
-# Write `schedule`: the share of the peak rate at a step, counted from 0, of `recipe.steps`. In the first $W$ =
-# `recipe.warmup` steps it is $(\text{step}+1)/W$. After them, with $p$ going from 0 at step $W$ towards 1 at the end and
-# $r$ = `recipe.final_ratio`:
+# Write `schedule`. It returns the share of the peak rate at one step of `recipe.steps`; steps are counted from 0. In the
+# first $W$ = `recipe.warmup` steps the share is $(\text{step}+1)/W$. After them $p$ goes from 0 at step $W$ towards 1 at
+# the end, and with $r$ = `recipe.final_ratio` the share is
 #
 # $$r + (1 - r)\,\frac{1 + \cos \pi p}{2}, \qquad p = \frac{\text{step} - W}{\text{steps} - W}$$
 #
@@ -279,8 +296,8 @@ plots.curves(
 # %% [markdown]
 # ## Clipping
 #
-# Somewhere in a terabyte of text is a page with one letter, ten thousand times. Put such a batch into step 21 of
-# gradient descent, at the rate that held, 0.5.
+# Text from the web is not clean. Imagine a page with one letter, ten thousand times. Put such a batch into step 21 of
+# gradient descent, at the rate 0.5.
 
 
 # %%
@@ -299,13 +316,13 @@ for name, losses in {"undisturbed  ": plain[0.5], "one bad batch": hit}.items():
     print(name, *(f"{losses[step - 1]:5.2f}" for step in (20, 21, 22, 23, 24, 30, 40)))
 
 # %% [markdown]
-# All gradients together are one long vector. The bad batch makes it far longer than usual, and one step along it throws
-# the weights away. So look at its length, the **global norm**: where it is above a limit, shrink the whole vector to the
-# limit. The direction stays. This is [clipping](../lessons/GLOSSARY.md#gradient-clipping).
+# Think of all gradients together as one long vector. The bad batch makes it far longer than usual, and one step along it
+# moves the weights far away. So look at its length, the **global norm**. Where it is above a limit, shrink the whole vector
+# to that limit. Its direction stays. This is [clipping](../lessons/GLOSSARY.md#gradient-clipping).
 #
 # **Exercise 08.2** · implement · ●●○ · 10 min · 3 points · teaches clipping by the global norm · needs nothing else
 #
-# Return the clipped gradients as a list, and the norm that they had before.
+# Return two things: the clipped gradients as a list, and the norm that they had before.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -314,7 +331,7 @@ for name, losses in {"undisturbed  ": plain[0.5], "one bad batch": hit}.items():
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The factor is `max_norm / norm`, but never above 1: short gradients stay as they are. If all are zero, divide by nothing.
+# The factor is `max_norm / norm`, but never above 1: short gradients stay as they are. If all are zero, don't divide.
 #
 # </details>
 
@@ -353,17 +370,19 @@ print(f"rate 0.5, a bad batch: at the next step {hit[21]:.2f}, clipped {saved[21
 print(f"rate 3, no bad batch: at the end {plain[3.0][-1]:.4g}, clipped {tamed[-1]:.2f}")
 
 # %% [markdown]
-# Clipping undoes the harm of one batch, and it tames a rate that exploded. AdamW needs it less, since its steps are bounded
-# anyway; but a huge gradient stays in $v$ for dozens of steps and makes them short. LLaMA clips at 1.0.
+# Compare the numbers with and without clipping: at the step after the bad batch, and at the rate that exploded. AdamW needs
+# clipping less, because $m / \sqrt v$ bounds its steps anyway. But a huge gradient stays in $v$ for dozens of steps, and
+# shortens all of them. LLaMA clips at 1.0.
 #
 # ## What decays
 #
-# Decay pulls each weight towards zero, so that only what the gradients keep asking for stays. For a matrix zero is
-# harmless: it forgets. A norm's weight starts at 1, and at zero it shuts its channel for good.
+# Decay pulls each weight towards zero, so that only what the gradients keep asking for stays. Not every weight should be
+# pulled there. A matrix begins with small numbers around zero. A norm's weight begins at 1, and the nearer it gets to zero,
+# the less of its channel passes.
 #
 # **Exercise 08.3** · implement · ●○○ · 5 min · 2 points · teaches which weights decay · needs 02, 07
 #
-# Return the names of the parameters that decay: those with two axes or more.
+# Return the names of the parameters that decay. The usual rule: those with two axes or more.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -372,7 +391,7 @@ print(f"rate 3, no bad batch: at the end {plain[3.0][-1]:.4g}, clipped {tamed[-1
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Ask for the axes, not for the name: the next model may call its norms otherwise, or have biases.
+# Ask for the axes, not for the name: another model may have other names for its norms, or have biases.
 #
 # </details>
 
@@ -395,62 +414,89 @@ print(*sorted({name.split(".")[-2] for name, _ in model.named_parameters()} - {n
 # %% [markdown]
 # ## Few long steps, or many short ones
 #
-# The same 40,960 tokens can be 10 batches of 16 rows or 160 batches of one row.
+# The same 40,960 tokens can be 10 batches of 16 rows or 160 batches of one row. A large batch stands a higher rate, so each
+# shape gets two rates to choose from. What counts is the loss on stories that were not trained on.
 
 # %%
-for rows, steps in ((16, 10), (4, 40), (1, 160)):
+stream, begins = encode_documents(tokenizer, corpus.documents_validation)
+new_text = DocumentBatches(stream, begins, batch_size=16, length=192)
+shapes, rates, scores = ((16, 10), (4, 40), (1, 160)), (0.01, 0.02), {}
+for rows, steps, rate in tqdm([(*shape, rate) for shape in shapes for rate in rates], leave=False):
     some = DocumentBatches(tokens, starts, batch_size=rows, length=256)
-    _, losses = run(some, steps=steps, learning_rate=0.01, warmup=steps // 10)
-    print(f"{steps:3} steps of {rows:2} rows: loss {tail(losses, max(2, steps // 10)):.2f}")
+    trained, _ = run(some, steps=steps, learning_rate=rate, warmup=steps // 10)
+    scores[rows, rate] = evaluate(trained, new_text, n_batches=1).nats_per_token
+print("loss on new stories, by rate ", *(f"{rate:6}" for rate in rates))
+for rows, steps in shapes:
+    print(f"{steps:3} steps of {rows:2} rows        ", *(f"{scores[rows, rate]:6.2f}" for rate in rates))
 
 # %% [markdown]
-# On one slow processor many small steps win by far. A batch of 16 has a better gradient, but not sixteen times better. Large
-# batches are for machines that compute 16 rows in the time of one. LLaMA had 4 million tokens a step, and 2,048 GPUs.
+# Compare the best number of each row. The tokens are the same, so the rows took about the same work. A batch of 16 rows has a
+# better gradient, but you pay sixteen times as much for it. Large batches are for machines that compute 16 rows in the time
+# of one: LLaMA had 4 million tokens a step, on 2,048 GPUs.
 #
-# ## A real run, and an honest comparison
+# ## A real run
 #
-# Same weights at the start, same batches, same number of steps. One run has a constant rate, the other LLaMA's schedule
-# at twice that rate, which the constant run does not stand. (0.01 is the better constant rate: try 0.02 yourself.)
+# Same weights at the start, same batches, same number of steps: two constant rates, and LLaMA's schedule with a peak at the
+# higher one. The last run shows itself while it learns: the loss on its way, and now and then what the model says.
 
 # %%
-_, constant = run(steps=200, learning_rate=0.01, warmup=0, final_ratio=1.0)
-small, cosine = run(steps=200, learning_rate=0.02, warmup=20, final_ratio=0.1)
-print(f"after 200 steps: constant {tail(constant, 20):.2f}, warm-up and cosine {tail(cosine, 20):.2f}, floor {FLOOR:.2f}")
+_, low = run(steps=200, learning_rate=0.01, warmup=0, final_ratio=1.0)
+_, high = run(steps=200, learning_rate=0.02, warmup=0, final_ratio=1.0)
+small, plan = new_model(), Recipe(steps=200, learning_rate=0.02, warmup=20, final_ratio=0.1)
+
+
+def says():
+    """A few words of the model as it is now."""
+    return tell(small, tokenizer, n_tokens=40, temperature=0.8, seed=1)
+
+
+records = train(small, batches, plan, device="cpu", dtype="float32")
+cosine = [record.loss for record in live.follow(records, plan.steps, floor=FLOOR, speak=says)]
+
+# %%
+ways = {"constant, 0.01": low, "constant, 0.02": high, "warm-up, cosine": cosine}
+print("mean of the last 20 losses:", ", ".join(f"{name}: {tail(losses, 20):.2f}" for name, losses in ways.items()))
 plots.curves(
-    {"constant": training.smooth(constant), "cosine": training.smooth(cosine)},
+    {name: training.smooth(losses) for name, losses in ways.items()},
     xlabel="step",
     ylabel="loss, nats a token",
     floors={"the floor": FLOOR},
     ylim=(0, 5),
-    alt="Loss of two runs over 200 steps. Both fall fast at first and then slowly, and end close together, far above the"
-    " dashed floor.",
+    alt="Loss of three runs over 200 steps: two constant rates, and a warm-up with a cosine. All three fall fast at first and"
+    " then slowly, and end far above the dashed floor.",
 )
 
 # %% [markdown]
-# Look at the end. The constant rate was chosen for this run, so it does well. The fall allows a rate twice as high in the
-# middle, and lets the weights come to rest. In 200 steps that gains little or nothing; over thousands it is the rule. And a
-# run that is stopped before its cosine is done looks worse than it is.
+# Look at the right end. Which constant rate is the better one? And what does the schedule make of the higher rate? It adds
+# a fall at the end, and the fall shortens AdamW's steps. (One run of each kind says nothing about small differences: another
+# seed moves them. Try a peak of 0.01, too.) A run that you stop before its cosine is done looks worse than it is,
+# because its rate has not fallen yet.
 #
-# Both are far above the floor. Is the recipe bad, or is the run short?
+# All three are far above the floor. Is the recipe bad, or is the run short?
 #
 # ## A longer run
 #
-# The command in the record below trained a larger model for thousands of steps with LLaMA's recipe: AdamW, warm-up,
-# cosine, clipping. Two things differ. The rate is higher, for a small model, and falls to 2 % of its peak, not to 10 %. And
-# each row of the head starts in the direction of the same word's embedding: then a word that a block **copies** is one that
-# the head knows from the first step on, and copying is learned sooner. The losses of that run are on record.
+# The command below trained a larger model for thousands of steps with LLaMA's recipe: AdamW, warm-up, cosine, clipping. Two
+# things differ. Its rate falls to 2 % of the peak, not to 10 %. And each row of the head starts in the direction of the
+# same token's embedding. Think of a word that a block copies from earlier in the text: it arrives as that word's embedding,
+# and such a head knows it from the first step on. The losses of that run are on record.
 
 # %%
 FOLDER = corpora.DATA / "checkpoints" / "llama-tales"
 record = json.loads((FOLDER / "record.json").read_text(encoding="utf-8"))
 print(record["command"])
+for at in (100, 400, record["steps"]):
+    step, loss = min(record["curve"], key=lambda point: abs(point[0] - at))
+    print(f"step {step:5,}: {loss:.2f} nats a token", end="   ")
 training.descent(record["curve"], FLOOR, start=math.log(tokenizer.vocab_size))
 
 # %% [markdown]
-# Look at the right end. On this axis each stretch is ten times as many steps as the one before. The loss falls from $\ln V$
-# to about 3 within the first hundred steps, and to half of that in the next two or three hundred: which word follows
-# which, the **grammar** of a sentence. Then come thousands of steps in which the curve hardly seems to move. What is
-# learned there?
+# Each stretch of this axis has ten times as many steps as the one before. Compare the three printed numbers: by far the most is
+# gained in the first few hundred steps, and the thousands of steps after them take off little. What is learned there?
+#
+# (The dashed floor is a mean over whole stories. This run's rows begin with a story and have 192 tokens, so they hold more
+# beginnings than a whole story does. Beginnings are the least certain part, as you see below, and the rows' own floor
+# is a little above the dashed line.)
 
 # %%
 finished, _ = load_bundle(FOLDER)
@@ -480,53 +526,100 @@ right = {}
 for name, one in {"200 steps": small, "the longer run": finished}.items():
     right[name] = sum(answer(one, prefix, choices) == word for prefix, word, choices in asked) / len(asked)
     print(f"{name}: {right[name]:.0%} of {len(asked)} questions right; by chance {chance:.0%}")
-share = right["200 steps"]
+share, error = right["200 steps"], (chance * (1 - chance) / len(asked)) ** 0.5
 guess.reveal(
-    "nearly always" if share > 0.85 else "somewhat more often" if share > chance + 0.1 else "as often as by chance"
+    "nearly always" if share > 0.85 else "somewhat more often" if share > chance + 2 * error else "as often as by chance",
+    f"Guessing on {len(asked)} questions gives {chance:.0%} +- {2 * error:.0%} in 95 % of all tries.",
 )
 
 # %% [markdown]
-# Your model has the first part. It knows what **kind** of word must come, a name, a thing, a place, and little more. In the
-# long flat stretch a model learns to **look back** for which one. You can hardly see that in a loss: few words in a story
-# are copies, and the others stay as uncertain as the grammar made them. That is why one asks questions.
+# Compare the two models. The short run has learned what **kind** of word must come: a name, a thing, a place. Which one is
+# right stands earlier in the story, and to use it a model has to **look back**. The loss doesn't tell you which of the two a
+# model has learned, because it is a mean over all tokens. Questions do.
 #
 # ## Where a row begins
 #
-# All rows above begin at a story's first word. Rows of real text are mostly cut anywhere. The finished model now reads
-# new stories both ways.
+# All rows above begin at a story's first word. Rows of real text are mostly cut anywhere. Both models now read new stories
+# both ways.
+
 
 # %%
-stream, begins = encode_documents(tokenizer, corpus.documents_validation)
-ways = {
-    "from a story's start": DocumentBatches(stream, begins, batch_size=64, length=256),
-    "cut anywhere": WindowBatches(stream, batch_size=64, length=256),
-}
-by_place = {}
-for name, rows in ways.items():
-    x, y = rows[0]
-    with torch.inference_mode():
-        by_place[name] = F.cross_entropy(finished(x)[0].transpose(1, 2), y, reduction="none").mean(0)  # (T,)
-    print(f"{name:20} {by_place[name].mean():.2f} nats a token")
-places = torch.arange(8, 256, 16)
+def by_place(model, rows):
+    """Nats a token at each place, (T,): the mean over the rows of the first batch."""
+    return token_nats(model, *rows[0]).mean(0)
+
+
+ways = {"from a story's start": new_text, "cut anywhere": WindowBatches(stream, batch_size=16, length=192)}
+found = {name: by_place(finished, rows) for name, rows in ways.items()}
+for name, losses in found.items():
+    print(f"{name:20} first 64 tokens {losses[:64].mean():.2f}, all 192 {losses.mean():.2f};", end=" ")
+    print(f"after 200 steps {by_place(small, ways[name]).mean():.2f}")
 plots.curves(
-    {name: (places, loss.unflatten(0, (16, 16)).mean(1)) for name, loss in by_place.items()},
+    {name: (torch.arange(8, 192, 16), losses.unflatten(0, (12, 16)).mean(1)) for name, losses in found.items()},
     xlabel="place in the row, in tokens",
     ylabel="loss, nats a token",
     floors={"the floor": FLOOR},
     ylim=(0, 4),
-    alt="Loss by place in the row, in groups of 16 tokens. Rows cut anywhere begin far higher and come down to the others"
-    " after about a hundred tokens.",
+    alt="Loss of the longer run's model by place in the row, in groups of 16 tokens. Rows cut anywhere begin far higher, and"
+    " come down to the others as the row goes on.",
 )
 
 # %% [markdown]
-# Who holds the lantern was said before the cut. No model can know it, so with rows that are cut anywhere **the floor can't
-# be reached**. The price is paid up to the place where the next story begins; a row of 2,000 tokens would hardly feel it.
-# In 200 steps you would not notice either: the small model looks at its last few words anyway.
+# Who holds the lantern was said before the cut. No model can know it, so on rows that are cut anywhere no model reaches
+# the floor. The price is paid up to the place where the next story begins, so in rows of thousands of tokens it is small.
+# How much does it cost the 200-step model, which hardly looks back? Compare the last column.
+#
+# ## Longer than it has read
+#
+# The longer run never saw a row of more than 192 tokens. The model was **built** for 512. So let it read rows of 384. Beside
+# it reads the tiny RWKV of lesson 00, which learned from rows of the same length.
+
+# %%
+guess = predict(
+    "08.e",
+    "The trained LLaMA reads on after token 192, the longest that it has learned from. What does its loss do there?",
+    ["it falls: there is more to look back at", "it stays about as it was", "it rises to more than twice as much"],
+)
+
+# %%
+longer = DocumentBatches(stream, begins, batch_size=8, length=384)
+rwkv, _ = load_bundle(corpora.DATA / "checkpoints" / "rwkv-5-tales")
+windowed = Llama(replace(finished.config, window=192))  # the same model, and no token sees more than 192
+windowed.load_state_dict(finished.state_dict())
+models = {"LLaMA": finished, "LLaMA, the last 192": windowed, "RWKV": rwkv}
+lengths = {name: by_place(model, longer) for name, model in models.items()}
+for name, losses in lengths.items():
+    print(f"{name:20}", *(f"{a + 1:3} to {a + 64}: {losses[a : a + 64].mean():.2f}" for a in range(64, 384, 64)), sep="  ")
+before, after = lengths["LLaMA"][64:192].mean(), lengths["LLaMA"][192:].mean()
+guess.reveal(
+    "it rises to more than twice as much" if after > 2 * before else "it falls: there is more to look back at"
+    if after < 0.9 * before else "it stays about as it was",
+    f"It goes from {before:.2f} to {after:.2f}. For RWKV it goes from {lengths['RWKV'][64:192].mean():.2f} to"
+    f" {lengths['RWKV'][192:].mean():.2f}, on the same text.",
+)
+
+# %% tags=["spoiler"]
+plots.curves(
+    {name: (torch.arange(16, 384, 32), losses.unflatten(0, (12, 32)).mean(1)) for name, losses in lengths.items()},
+    xlabel="place in the row, in tokens; the models learned from rows of 192",
+    ylabel="loss, nats a token",
+    floors={"the floor": FLOOR},
+    colors={"LLaMA": "LLAMA", "RWKV": "RWKV"},
+    ylim=(0, 4),
+    alt="Loss by place in rows of 384 tokens, for the trained LLaMA, the same LLaMA that sees its last 192 tokens alone, and"
+    " the tiny RWKV. Up to place 192 they lie together; the printed table gives the numbers after it.",
+)
+
+# %% [markdown]
+# Which part of LLaMA is at fault? RoPE makes scores depend on distances alone (lesson 04), so a high place is nothing new by
+# itself. New are keys more than 191 tokens back. The third model is a test of that: its weights are the same, but it
+# may not see those keys. Compare its row with the first one. So **a context length in a config says what a model
+# accepts, not what it has learned**. Use it on rows as long as those it learned from, or train it on longer ones.
 #
 # ## Bits per byte
 #
-# "0.5 nats a token" means nothing without the tokenizer. Longer tokens are fewer and harder. Here is one and the same
-# floor, counted in the tokens of three tokenizers.
+# "0.5 nats a token" means nothing without the tokenizer: longer tokens are fewer, and each is harder to guess. Here is one
+# and the same floor in the tokens of three tokenizers.
 
 # %% tags=["nbval-check-output"]
 sample = corpus.documents_validation[:50]
@@ -540,16 +633,16 @@ print(f"bytes  {nats / n_bytes:.2f} nats a byte")
 # %% [markdown]
 # **Exercise 08.4** · implement · ●○○ · 5 min · 2 points · teaches a loss that compares across tokenizers · needs nothing else
 #
-# A model needed `nats` in all for some texts. How many **bits per byte** is that? A bit is $\ln 2$ nats.
+# A model needed `nats` for all of some texts together. How many **bits per byte** is that? A bit is $\ln 2$ nats.
 #
 # <details><summary>Hint 1</summary>
 #
-# Sum over all texts first, divide once: long texts count more than short ones.
+# Count the bytes of all texts together, and divide once: long texts count more than short ones.
 #
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Bytes, not characters: `text.encode("utf-8")` has one to four of them for a character.
+# Bytes, not characters: `text.encode("utf-8")` has one to four bytes for each character.
 #
 # </details>
 
@@ -567,18 +660,27 @@ bits_per_byte = check("08.4", bits_per_byte)
 
 # %% [markdown] tags=["solution:08.4"]
 
+# %% [markdown]
+# Now measure the distance to the floor. One trap is left: these stories are drawn at random, and some are harder than others,
+# for the model and for the grammar alike. The grammar tells exactly what each story cost **it**. So compare story by story.
+
 # %%
-floor = corpus.floor_bits_per_byte
+sample, floor = corpus.documents_validation[:200], corpus.floor_bits_per_byte
 for name, one in {"200 steps": small, "the longer run": finished}.items():
-    score = evaluate_documents(one, tokenizer, sample)
-    bits = bits_per_byte(score.nats_per_token * score.n_tokens, sample)
-    print(f"{name:13} {bits:.3f} bits a byte, {bits / floor:.2f} times the floor")
+    costs = [nats for nats, _ in document_nats(one, tokenizer, sample)]
+    bits, excess = bits_per_byte(sum(costs), sample), paired_excess(costs, sample)
+    print(f"{name:15} {bits:.4f} bits a byte, {bits / floor - 1:.1%} above the floor of the whole corpus;")
+    print(f"{'':15} {excess.share:.1%} +- {2 * excess.standard_error:.1%} above what these very stories cost the grammar")
 
 # %% [markdown]
+# The two lines of a model differ by the luck of the draw: how hard these 200 stories are, compared with all stories. Only the
+# second line is free of that luck, and it comes with its own uncertainty (two standard errors, about 95 %). That is the
+# number to quote.
+#
 # ## Stop, and go on
 #
-# A run of weeks is stopped many times. It must go on **as if it had not**: the same weights, AdamW's two means, the same
-# place in the data, the same place in the schedule. Then the losses are the same to the last bit.
+# A run of weeks is stopped many times. Each time it must go on **as if it had not been stopped**: the same weights, the
+# same two means of AdamW, the same place in the data and in the schedule. Then its losses are the same to the last bit.
 
 # %% tags=["nbval-check-output"]
 recipe = Recipe(steps=8, learning_rate=0.01, warmup=3)
@@ -600,13 +702,13 @@ print("stopped after 5 of 8 steps; all", len(pieces), "losses are the same, bit 
 # **Exercise 08.5** · repair · ●●● · 20 min · 5 points · teaches gradient accumulation, and a bug that transformers had ·
 # needs 08.2
 #
-# A batch that does not fit into memory is taken in parts, and the parts' gradients are added up:
-# **[gradient accumulation](../lessons/GLOSSARY.md#gradient-accumulation)**. It must give what the whole batch gives. The function below takes the mean of the parts' means. In
-# instruction tuning (lesson 19) the tokens of the question are not counted: their `y` is -100. Then the result is wrong.
-# In October 2024 transformers' own trainer was found to do just that.
+# A batch that does not fit into memory goes through the model in parts, and the gradients of the parts are added up:
+# **[gradient accumulation](../lessons/GLOSSARY.md#gradient-accumulation)**. The result must be that of the whole batch. The
+# function below takes the mean of the parts' means. In instruction tuning (lesson 19) the tokens of the question do not
+# count: their `y` is -100. Then that mean is wrong. In October 2024 transformers' own trainer was found to do just this.
 #
-# Repair it: for any `y` the gradients and the loss are those of the whole batch, with no more than `rows` rows in the
-# model at a time.
+# Repair the function: for any `y` the gradients and the loss are those of the whole batch, with no more than `rows` rows in
+# the model at a time.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -620,7 +722,7 @@ print("stopped after 5 of 8 steps; all", len(pieces), "losses are the same, bit 
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# `backward` adds to the gradients that are there. What is there from the last step?
+# `backward` adds to the gradients that are there already. What is there from the step before?
 #
 # </details>
 
@@ -669,8 +771,8 @@ accumulate = check("08.5", accumulate)
 #
 # LLaMA: AdamW with betas 0.9 and 0.95, decay 0.1, clipping at 1.0, 2,000 steps of warm-up, a cosine to 10 %, 4 million
 # tokens a step; TinyLlama the same with 2 million. In transformers the schedule is
-# `get_cosine_with_min_lr_schedule_with_warmup`. It differs in one thing: its first step has rate **zero**, ours the first
-# share of the climb. So our step $s$ is its step $s + 1$ in the climb. Clipping is torch's `clip_grad_norm_`.
+# `get_cosine_with_min_lr_schedule_with_warmup`. It differs in one thing: its first step has rate **zero**, and ours has the
+# first share of the climb. So in the climb our step $s$ is its step $s + 1$. Clipping is torch's `clip_grad_norm_`.
 
 # %% tags=["nbval-check-output"]
 from transformers import get_cosine_with_min_lr_schedule_with_warmup
@@ -692,17 +794,18 @@ print("clipping is torch's:", all(torch.allclose(w.grad, g, atol=1e-5) for w, g 
 # %% [markdown]
 # ## Recap
 #
-# AdamW gives each weight its own step, warm-up keeps the first batches from spoiling it, the cosine brings it to rest, and
-# clipping bounds what one batch can do. Start rows where stories start, take many small steps, and the loss falls twice:
-# first the grammar, then the looking back. Count in bits per byte, and you know how far the floor is.
+# AdamW divides the size of the gradients out, warm-up keeps the first steps short, the cosine shortens the last ones, and
+# clipping limits what one batch can do. A low loss comes from long runs, and from rows that begin where stories begin; it
+# holds for rows as long as those of the training. Count in bits per byte, and compare with what the same stories cost the
+# grammar.
 #
 # ## Read on
 #
 # - Touvron et al., [LLaMA](https://arxiv.org/abs/2302.13971), section 2.3: the recipe in half a page.
 # - Loshchilov and Hutter, [Decoupled Weight Decay Regularization](https://arxiv.org/abs/1711.05101): why the W in AdamW.
-# - Olsson et al., [In-context Learning and Induction Heads](https://arxiv.org/abs/2209.11895): the sudden drop in large
-#   models, and what appears inside them at that moment.
-# - [Fixing Gradient Accumulation](https://huggingface.co/blog/gradient_accumulation): the bug of 08.5, told by those who
-#   had it.
+# - Olsson et al., [In-context Learning and Induction Heads](https://arxiv.org/abs/2209.11895): how larger models learn to
+#   look back, and what appears inside them at that moment.
+# - [Fixing Gradient Accumulation](https://huggingface.co/blog/gradient_accumulation): the bug of 08.5, told by the people
+#   who had it.
 #
 # **Next:** [09. The same model, dull or mad](09_generation.ipynb).

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lessons.exercises.lesson_08 import norm_of, with_factor
+from lessons.exercises.lesson_08_wrong import norm_of, with_factor
 from lib.run.train import schedule
 from tests.exercises.rights import right
 
