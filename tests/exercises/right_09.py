@@ -2,7 +2,7 @@
 
 import torch
 
-from lessons.exercises.lesson_09 import best
+from lessons.exercises.lesson_09_wrong import best
 from tests.exercises.rights import right
 
 
