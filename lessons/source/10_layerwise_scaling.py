@@ -686,7 +686,8 @@ figures.pairs(
 )
 
 # %% [markdown]
-# For the claim to hold, two intervals must lie below zero: the scaled tower is better than its uniform twin, **and** better
+# The last line of the table's cell is the verdict on OpenELM's claim, as it stands in the course's list of claims. For the
+# claim to hold, two intervals must lie below zero: the scaled tower is better than its uniform twin, **and** better
 # than itself upside down. The first says that uneven layers help. Only the second says that the room belongs at the end, and
 # that is OpenELM's rule.
 # What the runs looked like on the way there:
