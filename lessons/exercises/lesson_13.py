@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from lessons.checker.check import Checks
 from lessons.checker.limits import InWords
 from lessons.exercises.lesson_13_wrong import (
-    WRONG_BLOCKS,
+    WRONG_CHUNKS,
     WRONG_LAYERS,
     WRONG_LOOPS,
-    blocked,
+    chunked,
 )
 from lib.layers.rwkv5 import TimeMix, wkv
 
@@ -37,20 +37,20 @@ def recurrence(e):
         e.mistake(hint, wrong)
 
 
-def block(r, k, v, log_w, u, S):
+def one_chunk(r, k, v, log_w, u, S):
     """Return y and S after L tokens: products of matrices, no loop."""
-    return blocked()(r, k, v, log_w, u, S)
+    return chunked()(r, k, v, log_w, u, S)
 
 
-@checks.exercise("13.2", block, points=5, time=(2, 2), tolerance=1e-4)
+@checks.exercise("13.2", one_chunk, points=5, time=(2, 2), tolerance=1e-4)
 def chunk(e):
-    """A block of tokens at once is the recurrence."""
+    """A chunk of tokens at once is the recurrence."""
     e.case("2 sequences, 3 heads, 5 tokens", *inputs(e, 2, 3, 5, 4))
     e.case("one token", *inputs(e, 1, 2, 1, 3))
     e.case("a decay for each token", *inputs(e, 2, 2, 4, 3, timed=True))
     e.case("no decay", *inputs(e, 1, 2, 6, 3)[:3], torch.zeros(2, 1, 3), e.randn(2, 3), e.randn(1, 2, 3, 3))
     e.case("2 tokens", *inputs(e, 2, 2, 2, 5))
-    for hint, wrong in WRONG_BLOCKS.items():
+    for hint, wrong in WRONG_CHUNKS.items():
         e.mistake(hint, wrong)
 
 
@@ -59,6 +59,12 @@ def head_norm(y, weight, bias, eps=64e-5):
     B, H, T, N = y.shape
     rows = y.transpose(1, 2).reshape(B * T, H * N)  # a row for each token
     return F.group_norm(rows, H, weight, bias, eps).view(B, T, H * N)
+
+
+def grouped(y, weight, bias, eps, groups=None):
+    """Return the rows (B * T, C) normalised in some number of groups; None: one for each head."""
+    B, H, T, N = y.shape
+    return F.group_norm(y.transpose(1, 2).reshape(B * T, H * N), groups or H, weight, bias, eps)
 
 
 def normed(dims, eps=None, unbiased=False, last=lambda y: y.transpose(1, 2).flatten(-2)):
@@ -72,7 +78,7 @@ def normed(dims, eps=None, unbiased=False, last=lambda y: y.transpose(1, 2).flat
     return norm
 
 
-@checks.exercise("13.3", head_norm, points=3, kind="repair", time=(0, 2))
+@checks.exercise("13.3", head_norm, points=3, kind="repair")
 def norms(e):
     """The norm by heads, and no token sees another."""
     for name, (B, H, T, N), size in (
@@ -100,6 +106,19 @@ def norms(e):
     e.mistake(
         "tokens and heads are mixed: transpose first, then reshape.",
         normed(-1, last=lambda y: y.reshape(len(y), y.shape[2], -1)),
+    )
+    e.mistake(
+        "there are H groups, one a head, not N.",
+        lambda y, w, b, eps=64e-5: grouped(y, w, b, eps, groups=y.shape[-1]).view(len(y), y.shape[2], -1),
+    )
+    e.mistake(
+        "the rows come back in the wrong order: (b t), as they went.",
+        lambda y, w, b, eps=64e-5: grouped(y, w, b, eps).view(y.shape[2], len(y), -1).transpose(0, 1),
+    )
+    e.mistake("the rows are not cut again: back to (B, T, C).", lambda y, w, b, eps=64e-5: grouped(y, w, b, eps))
+    e.mistake(
+        "weight and bias are not handed on to F.group_norm.",
+        lambda y, w, b, eps=64e-5: head_norm(y, torch.ones_like(w), 0 * b, eps),
     )
     e.mistake("the weight is left out.", lambda y, weight, bias, eps=64e-5: head_norm(y, 0 * weight + 1, bias, eps))
     e.mistake("the bias is left out.", lambda y, weight, bias, eps=64e-5: head_norm(y, weight, 0 * bias, eps))
@@ -159,6 +178,8 @@ def two_readers(e):
         "the columns fade: a decay belongs to a row, [..., None].": lambda a, b, w: (
             w.sum(-2).exp()[..., None, :] * a + b
         ),
+        "only the last token's decay is taken: the logs of all add up.": lambda a, b, w: join(a, b, w[:, :, -1:]),
+        "the decays lack an axis for the columns: [..., None].": lambda a, b, w: w.sum(-2).exp() * a + b,
         "only one token's decay is taken: the logs of all add up.": lambda a, b, w: join(a, b, w[:, :, :1]),
         "the last token's decay is left out: S fades at that one, too.": lambda a, b, w: join(a, b, w[:, :, :-1]),
         "these are logarithms: exp of their sum.": lambda a, b, w: w.sum(-2)[..., None] * a + b,

@@ -1,4 +1,4 @@
-"""Wrong forms of lesson 13: of the recurrence, its block and its layer, one slip each, and the parts to make them."""
+"""Wrong forms of lesson 13: of the recurrence, its chunk and its layer, one slip each, and the parts to make them."""
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,28 @@ WRONG_LOOPS = {
         reads, lambda S, kv, w: column(w) * (S + kv)
     ),
     "the bonus is left out: the token itself counts u, not 1.": loop(lambda r, S, kv, u, w: ask(r, S + kv), writes),
+    "it fades and writes before it reads: y_t sees S as the token before left it.": loop(
+        lambda r, S, kv, u, w: ask(r, writes(S, kv, w) + column(u) * kv), writes
+    ),
+    "it reads what it has just written, without the bonus: read first, and the token itself counts u.": loop(
+        lambda r, S, kv, u, w: ask(r, writes(S, kv, w)), writes
+    ),
+    "the bonus is added: it multiplies k^T v.": loop(lambda r, S, kv, u, w: ask(r, S + column(u) + kv), writes),
+    "the token itself counts 1 + u: it counts u.": loop(
+        lambda r, S, kv, u, w: ask(r, S + (1 + column(u)) * kv), writes
+    ),
+    "the share that is lost is taken for the share that is kept: w_t times S.": loop(
+        reads, lambda S, kv, w: (1 - column(w)) * S + kv
+    ),
+    "what is written counts 1 - w, as in a running mean: it counts 1.": loop(
+        reads, lambda S, kv, w: column(w) * S + (1 - column(w)) * kv
+    ),
+    "y has an axis too many: `.squeeze(-2)` after the product.": loop(
+        lambda r, S, kv, u, w: row(r) @ (S + column(u) * kv), writes
+    ),
+    "u has lost its place: it has a number for each row, u[..., None].": loop(
+        lambda r, S, kv, u, w: ask(r, S + u * kv), writes
+    ),
     "the token itself is not read: S + diag(u) k^T v.": loop(lambda r, S, kv, u, w: ask(r, S), writes),
     "the bonus multiplies all of the memory: it belongs to the token itself alone.": loop(
         lambda r, S, kv, u, w: ask(r, column(u) * (S + kv)), writes
@@ -92,10 +114,10 @@ WRONG_LOOPS = {
 }
 
 
-def blocked(asks=None, leaves=None, low=-1, own=None, past=None, end=None, axis=-2):
-    """Return a block with some of its parts changed. left: the running sum of log_w, e: the same at the block's end."""
+def chunked(asks=None, leaves=None, low=-1, own=None, past=None, end=None, axis=-2):
+    """Return a chunk with some of its parts changed. left: the running sum of log_w, e: the same at the chunk's end."""
 
-    def block(r, k, v, log_w, u, S):
+    def one_chunk(r, k, v, log_w, u, S):
         left = log_w.expand_as(k).cumsum(axis)
         e = left[..., -1, :, None].exp()
         a = asks(r, left, log_w) if asks else r * (left - log_w).exp()
@@ -105,42 +127,52 @@ def blocked(asks=None, leaves=None, low=-1, own=None, past=None, end=None, axis=
         y = (pairs + mine.diag_embed()) @ v + (past(r, a, S, left) if past else a @ S)
         return y, end(e, S, b.mT @ v, k.mT @ v) if end else e * (S + b.mT @ v)
 
-    return block
+    return one_chunk
 
 
-WRONG_BLOCKS = {
-    "the asker has faded once too often: t reads before its own decay, left - log_w.": blocked(
+WRONG_CHUNKS = {
+    "the asker has faded once too often: t reads before its own decay, left - log_w.": chunked(
         asks=lambda r, left, log_w: r * left.exp()
     ),
-    "the writer has faded once too often: what s wrote fades first at s + 1, e^(-left).": blocked(
+    "the writer has faded once too often: what s wrote fades first at s + 1, e^(-left).": chunked(
         leaves=lambda k, left, log_w: k * (log_w - left).exp()
     ),
-    "the signs are turned: askers fade with e^(left - log_w), writers are raised with e^(-left).": blocked(
+    "the signs are turned: askers fade with e^(left - log_w), writers are raised with e^(-left).": chunked(
         asks=lambda r, left, log_w: r * (log_w - left).exp(), leaves=lambda k, left, log_w: k * left.exp()
     ),
-    "the decays are left out: that is linear attention.": blocked(asks=lambda r, *_: r, leaves=lambda k, *_: k),
-    "the token itself is counted twice: pairs need .tril(-1).": blocked(low=0),
-    "there is no mask: tokens read what is written later.": blocked(low=None),
-    "the mask is one too narrow: the token before is missing, .tril(-1).": blocked(low=-2),
-    "the token itself counts 1, not u.": blocked(own=lambda r, u, k: (r * k).sum(-1)),
-    "the token itself is missing.": blocked(own=lambda r, u, k: 0 * (r * k).sum(-1)),
-    "the old memory is not asked: + asks @ S.": blocked(past=lambda r, a, S, left: 0 * (a @ S)),
-    "the old memory is asked without decay: asks @ S, not r @ S.": blocked(past=lambda r, a, S, left: r @ S),
-    "the old memory has faded once too often: t reads before its own decay.": blocked(
+    "the decays are left out: that is linear attention.": chunked(asks=lambda r, *_: r, leaves=lambda k, *_: k),
+    "the token itself is counted twice: pairs need .tril(-1).": chunked(low=0),
+    "there is no mask: tokens read what is written later.": chunked(low=None),
+    "the mask is one too narrow: the token before is missing, .tril(-1).": chunked(low=-2),
+    "the old memory's columns fade on the way to the end: a decay belongs to a row, left[..., -1, :, None].": chunked(
+        end=lambda e, S, written, plain: e.mT * (S + written)
+    ),
+    "at the end stands the sum over leaves, not over k: what s wrote has faded from its own time on.": chunked(
+        end=lambda e, S, written, plain: e * (S + plain)
+    ),
+    "the writers are lowered, too: leaves are raised, e^(-left), so that the product is what is left.": chunked(
+        leaves=lambda k, left, log_w: k * left.exp()
+    ),
+    "u lacks the axis of time: u[:, None] is (H, 1, N).": chunked(own=lambda r, u, k: (r * u * k).sum(-1)),
+    "the token itself counts 1, not u.": chunked(own=lambda r, u, k: (r * k).sum(-1)),
+    "the token itself is missing.": chunked(own=lambda r, u, k: 0 * (r * k).sum(-1)),
+    "the old memory is not asked: + asks @ S.": chunked(past=lambda r, a, S, left: 0 * (a @ S)),
+    "the old memory is asked without decay: asks @ S, not r @ S.": chunked(past=lambda r, a, S, left: r @ S),
+    "the old memory has faded once too often: t reads before its own decay.": chunked(
         past=lambda r, a, S, left: (r * left.exp()) @ S
     ),
-    "the old memory does not fade on its way to the end: end * S.": blocked(
+    "the old memory does not fade on its way to the end: end * S.": chunked(
         end=lambda e, S, written, plain: S + e * written
     ),
-    "what the block wrote is not faded to its end: end * (leaves^T v).": blocked(
+    "what the chunk wrote is not faded to its end: end * (leaves^T v).": chunked(
         end=lambda e, S, written, plain: e * S + written
     ),
-    "what the block wrote enters the memory as if nothing of it had faded: leaves, not k.": blocked(
+    "what the chunk wrote enters the memory as if nothing of it had faded: leaves, not k.": chunked(
         end=lambda e, S, written, plain: e * S + plain
     ),
-    "what the block wrote is not in the memory.": blocked(end=lambda e, S, written, plain: e * S),
-    "the old memory is lost: end * (S + ...).": blocked(end=lambda e, S, written, plain: e * written),
-    "the running sum goes over the channels: time is axis -2.": blocked(axis=-1),
+    "what the chunk wrote is not in the memory.": chunked(end=lambda e, S, written, plain: e * S),
+    "the old memory is lost: end * (S + ...).": chunked(end=lambda e, S, written, plain: e * written),
+    "the running sum goes over the channels: time is axis -2.": chunked(axis=-1),
 }
 
 
@@ -184,9 +216,29 @@ def split_in_time(z, n_heads):
     return z.reshape(B, n_heads, T, C // n_heads)
 
 
+def dealt_out(z, n_heads):
+    """Give each head every n_heads-th channel."""
+    B, T, C = z.shape
+    return z.reshape(B, T, C // n_heads, n_heads).permute(0, 3, 1, 2)
+
+
+class Swapped(TimeMix):
+    """Returns the state as (S, last)."""
+
+    def forward(self, x, state, shared=None):
+        """Swap on the way in and on the way out."""
+        y, (last, S) = super().forward(x, state and state[::-1], shared)
+        return y, (S, last)
+
+
 WRONG_LAYERS = {
     "the receptance has a sigmoid, as in RWKV-4: here it is a question and may be negative.": eagle(ask=torch.sigmoid),
     "log_w is the parameter itself: log_w = -e^decay.": eagle(log_w=lambda d: -d.abs()),
+    "log_w is d as it is learned: log_w = -e^decay.": eagle(log_w=lambda d: d),
+    "the channels of a head lie side by side, (h n), and are not dealt out in turns, (n h).": eagle(heads=dealt_out),
+    "the mixed inputs come in the order of RWKV-4: here it is x_r, x_k, x_v, x_g.": eagle(
+        swap=lambda r, k, v, g: (k, v, r, g)
+    ),
     "log_w has lost its minus: log_w = -e^decay.": eagle(log_w=torch.exp),
     "that is w, and wkv takes its logarithm: log_w = -e^decay.": eagle(log_w=lambda d: (-d.exp()).exp()),
     "the bonus is taken as e^bonus: take it as it is.": eagle(bonus=torch.exp),
@@ -212,4 +264,5 @@ WRONG_LAYERS = {
         heads=split_in_time
     ),
     "S is not handed on: the memory is empty at each call.": eagle(carry=False),
+    "the two parts of the state are swapped: (last, S).": Swapped,
 }  # fmt: skip

@@ -17,7 +17,7 @@ def step_by_step(first, second, log_w):
 
 
 def from_the_end(r, k, v, log_w, u, S):
-    """The same with the decays counted backward from the block's end."""
+    """The same with the decays counted backward from the chunk's end."""
     left = log_w.expand_as(k).cumsum(-2)
     to_end = left[..., -1:, :] - left
     asks, leaves = r * (-to_end - log_w).exp(), k * to_end.exp()
