@@ -79,7 +79,7 @@ class Interval(NamedTuple):
 def t_interval(values, share=0.95):
     """Return the `Interval` that holds the true mean in `share` of all experiments like this one.
 
-    mean +- t s / sqrt(n): s is the standard deviation with n - 1 below the root, t the quantile of Student's
+    mean +- t s / sqrt(n): s is the standard deviation with n - 1 below the root, t that of Student's
     distribution with n - 1 degrees of freedom. Of paired runs give the differences. The values are taken as independent
     and roughly normal. ValueError for fewer than two.
     """
