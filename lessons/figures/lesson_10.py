@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib.run.interval import t_interval
+from lib.run.paired import t_interval
 from lib.show import theme
 from lib.show.theme import LLAMA, MUTED, OTHERS, REFERENCE, YOURS, array
 

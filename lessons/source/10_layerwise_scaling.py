@@ -30,8 +30,7 @@ from lib.models.presets import OPENELM_PRESETS
 from lib.models.skeleton import Block, State
 from lib.run.checkpoint import load_bundle
 from lib.run.evaluate import evaluate
-from lib.run.interval import p_value, t_interval
-from lib.run.paired import compare, tales_batches
+from lib.run.paired import compare, p_value, t_interval, tales_batches
 from lib.run.sample import tell
 from lib.run.train import Recipe, train
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lib.run.interval import p_value, t_interval, t_value, within
+from lib.run.paired import p_value, t_interval, t_value, within
 
 # degrees of freedom -> the t that |T| stays below in 95 % and in 99 % of all cases
 TABLE = {1: (12.706, 63.657), 2: (4.303, 9.925), 3: (3.182, 5.841), 4: (2.776, 4.604), 7: (2.365, 3.499),
