@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
+from tqdm.auto import tqdm
 
 from lib.layers import rwkv4
 from lib.layers.linear_attention import linear_attention
@@ -31,7 +32,6 @@ from lib.layers.shift import mix, shift
 from lib.models.presets import PRESETS, RWKV_PRESETS
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.models.rwkv_start import vectors
-from lib.models.skeleton import count_on_meta
 from lessons.figures import lesson_13 as figures
 from lib.run.measure import best_seconds
 from lib.show import plots, widgets
@@ -624,9 +624,6 @@ def texts(count):
 
 
 # %%
-from tqdm.auto import tqdm
-
-
 def trained(make, d_model, steps=400):
     """Train a reader, and say how often it is right where a name has come before."""
     torch.manual_seed(0)
@@ -785,6 +782,8 @@ print("joined halves are the whole:", torch.allclose(join(*halves, log_w[:, :, 2
 # decay, bonus, and six for three norms. Around the layers: embedding, head, two norms.
 
 # %% tags=["nbval-check-output"]
+from lib.models.skeleton import count_on_meta
+
 C, layers, V = 4096, 32, 65536
 time_mix, channel_mix, of_vectors = 5 * C * C, 2 * (7 * C // 2) * C + C * C, 14 * C
 by_hand = layers * (time_mix + channel_mix + of_vectors) + 2 * V * C + 2 * 2 * C
