@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from lib.models.llama import Llama
 from lib.models.presets import PRESETS
-from lib.run.interval import t_interval
+from lib.run.paired import t_interval
 from lib.run.measure import best_seconds
 from lib.show import plots, widgets
 from lessons.exercises.lesson_02 import check

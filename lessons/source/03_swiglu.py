@@ -21,7 +21,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from lib.models.presets import PRESETS
-from lib.run.interval import t_interval
+from lib.run.paired import t_interval
 from lessons.figures import lesson_03 as figures
 from lib.show import plots, widgets
 from lessons.exercises.lesson_03 import check
