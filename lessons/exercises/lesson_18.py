@@ -132,7 +132,7 @@ def likelihood(e):
     ))  # fmt: skip
 
 
-def choose(log_ps, endings, alone):
+def chosen(log_ps, endings, alone):
     """Return {rule: number of the ending that it takes} for log p with the context and alone, a number each."""
     return _by_rules(log_ps, endings, alone)
 
@@ -155,7 +155,7 @@ def _whole_numbers(answer, *given):
     return {rule: int(result[rule]) for rule in sorted(result)} if isinstance(result, dict) else result
 
 
-@checks.exercise("18.3", choose, points=4, gradients=False, call=_whole_numbers)
+@checks.exercise("18.3", chosen, points=4, gradients=False, call=_whole_numbers)
 def rules(e):
     """Endings on which the rules disagree, among them one whose letters take two bytes each."""
     words = ["oak", "a wide oak", "æøåæøåæøå", "the mill"]

@@ -39,6 +39,7 @@ def draw_scores(groups, lines=None, xlabel="right answers, %", height=3.2):
             ax.vlines(lines[group], row - 0.42, row + 0.42, color=REFERENCE, linestyle=theme.DASHES[REFERENCE])
     ax.set_yticks(range(len(groups)), list(groups))
     ax.set(ylim=(len(groups) - 0.5, -0.5), xlabel=xlabel)
+    ax.set_xlim(right=max(101, ax.get_xlim()[1]))
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
     if len(names) > 1:

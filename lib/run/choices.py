@@ -65,9 +65,9 @@ def likelihoods(model, tokenizer, pairs, batch_size=16):
 def chosen(log_ps, endings, alone=None):
     """Return {rule: number of the ending that it takes}, the first where two are equal.
 
-    acc: the largest log p(ending | context). acc_norm: that divided by the characters of the ending. acc_bytes: by its
-    UTF-8 bytes. acc_mutual_info, where `alone` has log p(ending) without the context: the largest difference. The
-    blank before the ending is scored, and not counted.
+    `acc`: the largest log p(ending | context). `acc_norm`: that divided by the characters of the ending. `acc_bytes`:
+    by its UTF-8 bytes. `acc_mutual_info`, where `alone` has log p(ending) without the context: the largest difference.
+    The blank before the ending is scored, and not counted.
     """
     values = {
         "acc": log_ps,
@@ -88,7 +88,7 @@ def measure(model, tokenizer, task, asked):
     """Return {rule: [a number a question]}: 1.0 where the rule is right, else 0.0; of "word" also the "nats" it costs.
 
     asked: `tales_questions.Question`s. "word" is LAMBADA's rule: right is who would write the ending greedily. All
-    rules fit "ending"; two contexts with one ending are told apart by "acc" alone.
+    rules fit "ending"; two contexts with one ending are told apart by `acc` alone.
     """
     pairs = [(c, f" {e}") for q in asked for c, e in zip(q.contexts, q.endings, strict=True)]
     found = iter(likelihoods(model, tokenizer, pairs))

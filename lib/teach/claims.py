@@ -43,7 +43,7 @@ CLAIMS = {
         "arXiv 2312.04927, abstract",
     ),
     "eagle-languages-best": Claim(
-        "Eagle 7B is the best of all 7B models in benchmarks of many languages", "RWKV blog, Eagle 7B"
+        "Eagle 7B outperforms all 7B models in benchmarks of many languages", "RWKV blog, Eagle 7B"
     ),
     "eagle-energy": Claim("Eagle needs the least energy a token of all 7B models", "RWKV blog, Eagle 7B"),
 }

@@ -55,8 +55,8 @@ def test_only_the_right_context_lets_its_ending_stand(asked):
 def test_questions_are_the_same_again_and_others_by_another_seed(asked):
     for task in TASKS:
         assert questions(task, 3, seed=7) == asked[task][:3] != questions(task, 3, seed=8)
-    with pytest.raises(ValueError, match="no task 'wrod': there are word, ending, context"):
-        questions("wrod", 1)
+    with pytest.raises(ValueError, match="no task 'words': there are word, ending, context"):
+        questions("words", 1)
 
 
 @pytest.mark.parametrize(("context", "ending"), [("Little Mina had", " a golden"), ("Little Mina had ", "a golden")])
