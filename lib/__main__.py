@@ -72,6 +72,7 @@ COMMANDS = {
     "bench": Command(
         "tests.benchmarks.main", "measure our speed beside transformers'", ("torch", "transformers"), False
     ),
+    "evaluate": Command("lessons.tools.evaluate", "ask a model what lesson 18 asks", ("torch", "tokenizers"), False),
     "recall": Command("lessons.tools.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False),
 }
 

@@ -249,6 +249,15 @@ def learning_groups(theirs, ours):
         assert sides[0] == sides[1], f"RWKV-{generation}: a parameter decays, or learns, otherwise"
 
 
+def four_rules(theirs, ours):
+    """Compare which of some endings each rule takes."""
+    torch.manual_seed(1)
+    for _ in range(20):
+        texts = ["x" * n + "é" * m for n, m in torch.randint(1, 9, (4, 2)).tolist()]
+        log_ps, alone = (-9 * torch.rand(2, 4)).tolist()
+        assert theirs(log_ps, texts, alone) == ours(log_ps, texts, alone)
+
+
 def low_rank_update(theirs, ours):
     torch.manual_seed(1)
     for linear, *more in ((torch.nn.Linear(5, 7), 3, 6.0), (torch.nn.Linear(5, 4, bias=False), 2)):
@@ -333,6 +342,7 @@ CASES = {
         lambda: (0, Recipe(steps=4, warmup=0)),
         lambda: (4, Recipe(steps=5, warmup=5)),
     ),
+    "lib.run.choices.chosen": four_rules,
     "lib.run.lora.LowRankUpdate": low_rank_update,
     "lib.run.measure.fit_power": function(
         lambda: ([1.0, 2.0, 5.0, 9.0], [3.0, 7.0, 8.0, 40.0]), lambda: ([10.0, 3.0, 700.0], [0.2, 0.3, 0.1])

@@ -59,6 +59,9 @@ CLAIMS = {
         "82 % of the gap between recurrent models and attention is recall of what the text said before",
         "arXiv 2312.04927, abstract",
     ),
+    "eagle-languages-best": Claim(
+        "Eagle 7B outperforms all 7B models in benchmarks of many languages", "RWKV blog, Eagle 7B"
+    ),
     "eagle-energy": Claim("Eagle needs the least energy a token of all 7B models", "RWKV blog, Eagle 7B"),
 }
 
