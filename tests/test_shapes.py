@@ -93,12 +93,10 @@ def tiny_llama():
 
 @driver
 def llama():
-    from lib.models.llama import attention_maps
     from lib.models.skeleton import head_from_embedding
 
     model = tiny_llama()
     head_from_embedding(model)
-    attention_maps(model, torch.randint(0, V, (1, 7)))
     _, state = model(torch.randint(0, V, (B, 7)))
     model(torch.randint(0, V, (B, 5)), state)
 

@@ -109,10 +109,10 @@ def attention_maps(model, tokens):
 
     def look(mixer, given, gave):
         (x, _, shared), (_, cache) = given, gave
-        q = rearrange(mixer.query(x), "1 t (h n) -> 1 h t n", n=mixer.d_head)  # (1, H, T, N)
+        q = rearrange(mixer.query(x), "1 t (h n) -> 1 h t n", n=mixer.d_head)
         q = q if mixer.norm_query is None else mixer.norm_query(q)
         q = rotate_half_split(q, shared.cos, shared.sin)
-        weights = attention_weights(q, cache.keys, mixer.window)  # (1, H, T, T)
+        weights = attention_weights(q, cache.keys, mixer.window)
         maps.append(weights[0])
 
     hooks = [block.mix_time.register_forward_hook(look) for block in model.blocks]
