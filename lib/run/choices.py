@@ -52,7 +52,7 @@ def likelihoods(model, tokenizer, pairs, batch_size=16):
     for first in range(0, len(rows), batch_size):
         some = order[first : first + batch_size]
         x, _ = padded([rows[i][0] + rows[i][1] for i in some])
-        logits = model(x.to(device))[0].float()  # a row for each pair, a place for each token, a logit for each of the vocabulary
+        logits = model(x.to(device))[0].float()
         for row, i in zip(logits, some, strict=True):
             before, after = rows[i]
             own = row[len(before) - 1 : len(before) - 1 + len(after)]  # the place before a token predicts it
