@@ -704,7 +704,7 @@ plots.curves(
     floors={"uniform": 0.0},
     colors=figures.MODELS,
     xlabel="step",
-    ylabel="training loss minus the uniform one's",
+    ylabel="loss minus uniform's",
     alt="The training loss of the scaled and of the reversed tower minus that of the uniform one, means of five seeds, from"
     " step 25 on. The printed line says where the scaled one is below the reversed one.",
 )

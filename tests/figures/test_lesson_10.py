@@ -37,3 +37,10 @@ def test_costs_are_placed_by_layer():
     dots = figures.draw_costs({"attention": [0.5, 0.2], "MLP": [7.0, 0.0]}).axes[0].lines
     assert dots[0].get_xdata().tolist() == [0.5, 0.2]
     assert dots[2].get_ydata().tolist() == [1, 2] and dots[2].get_xdata()[1] > 0  # a logarithm needs more than 0
+
+
+def test_all_text_is_inside():
+    fig = figures.draw_pairs({"uniform": [1.0, 2.0, 3.0], "scaled": [1.5, 2.5, 3.8], "reversed": [1.2, 2.2, 3.1]})
+    renderer = fig.canvas.get_renderer()
+    boxes = [text.get_window_extent(renderer) for ax in fig.axes for text in (ax.title, ax._left_title, ax.yaxis.label)]
+    assert all(0 <= box.x0 and box.x1 <= fig.bbox.width for box in boxes)
