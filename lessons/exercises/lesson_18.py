@@ -5,6 +5,7 @@ import math
 import torch
 
 from lessons.checker.check import Checks
+from lessons.checker.limits import InWords
 from lib.run.choices import RULES
 from lib.text.published import load_tokenizer
 
@@ -22,7 +23,7 @@ def _two_lists(answer, encode, context, ending):
     """Call an answer; return the two lists of ids under their names, so that each is compared by itself."""
     result = answer(encode, context, ending)
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        return result
+        raise InWords("two results are expected: the ids of the context, and those of the ending")
     return {"context": [int(i) for i in result[0]], "ending": [int(i) for i in result[1]]}
 
 
@@ -67,6 +68,18 @@ def cuts(e):
             encode(c + e)[len(c.rstrip()) :],
         ),
         "the two are swapped: first the context, then the ending.": lambda encode, c, e: cut(encode, c, e)[::-1],
+        "a blank is put before the ending, and the context keeps its own: strip it there.": lambda encode, c, e: (
+            encode(c),
+            encode(f" {e.strip()}"),
+        ),
+        "the blank is taken from the context and never given to the ending.": lambda encode, c, e: (
+            encode(c.rstrip()),
+            encode(e),
+        ),
+        "the ending's tokens are counted without the blank: cut where the context ends instead.": lambda encode, c, e: (
+            encode(c.rstrip()),
+            encode(c + e)[-len(encode(e)) :],
+        ),
         "a blank is put between the two, whether one is there or not.": lambda encode, c, e: cut(
             encode, c.rstrip(), f" {e}" if c.rstrip() != c else f"  {e.lstrip()}"
         ),
@@ -91,7 +104,7 @@ def _sum_and_word(answer, logits, ids, n):
     """Call an answer; return the sum and the word under their names."""
     result = answer(logits, ids, n)
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        return result
+        raise InWords("two results are expected: the sum, and whether each token is greedy")
     return {"log_p": torch.as_tensor(result[0]).double().reshape(()), "greedy": int(bool(result[1]))}
 
 
@@ -116,6 +129,10 @@ def likelihood(e):
         "no shift: the place before a token predicts it.": dict(own=lambda x, n: x[-n:]),
         "shifted by two: the last token is predicted by the place before it.": dict(own=lambda x, n: x[-n - 2 : -2]
                                                                                      if len(x) > n + 1 else x[:n]),
+        "these are the tokens that the model reads at those rows: take those that it should write, one further.": dict(
+            wanted=lambda ids, n: ids[-n - 1 : -1]
+        ),
+        "that is the probability: its logarithm was asked for.": dict(add=lambda x: x.sum().exp()),
         "that is the mean: the log-probability of an ending is a sum.": dict(add=torch.mean),
         "logits are added: they are no log-probabilities before a log_softmax.": dict(log=lambda x: x),
         "probabilities are added: take their logarithms.": dict(log=lambda x: x.softmax(-1)),
@@ -152,7 +169,9 @@ def _by_rules(log_ps, endings, alone, chars=len, size=lambda text: len(text.enco
 def _whole_numbers(answer, *given):
     """Call an answer; return its numbers as Python's own."""
     result = answer(*given)
-    return {rule: int(result[rule]) for rule in sorted(result)} if isinstance(result, dict) else result
+    if not isinstance(result, dict) or set(result) != set(RULES):
+        raise InWords(f"a dict with a number for each of {', '.join(RULES)} is expected")
+    return {rule: int(result[rule]) for rule in RULES}
 
 
 @checks.exercise("18.3", chosen, points=4, gradients=False, call=_whole_numbers)
@@ -185,6 +204,7 @@ def rules(e):
         "the mutual information is a difference of logarithms, not their ratio.": dict(gain=lambda x, y: x / y),
         "the two logarithms are added: subtract the one without the context.": dict(gain=lambda x, y: x + y),
         "turned round: with the context minus without it.": dict(gain=lambda x, y: y - x),
+        "the sign of the difference is lost: it may be above or below zero.": dict(gain=lambda x, y: abs(x - y)),
         "letters alone are counted: blanks inside an ending are characters, too.": dict(
             chars=lambda text: len(text.replace(" ", "")), size=lambda text: len(text.replace(" ", "").encode("utf-8"))
         ),
@@ -237,9 +257,16 @@ def apart(e):
             error=lambda p, n: p / (n - 1)
         ),
         "the two errors are averaged, not joined.": dict(join=lambda a, b: math.sqrt((a + b) / 2)),
+        "the square of each error is p (1 - p) / (n - 1) already: it is squared once more.": dict(
+            join=lambda a, b: math.hypot(a, b)
+        ),
         "that is in percent: shares were given.": dict(over=lambda p, q: 100 * (p - q)),
     }.items():
         e.mistake(hint, lambda *given, change=change: _apart(*given, **change))
+    e.mistake("the questions are put into one pot: each score has an error of its own.", lambda p, n, q, m: (
+        (p - q) / math.sqrt((p * (1 - p) + q * (1 - q)) / (n + m - 2))
+    ))  # fmt: skip
+    e.mistake("multiplied by the error: divide by it.", lambda p, n, q, m: (p - q) ** 2 / _apart(p, n, q, m))
 
 
 def bits_per_byte(perplexity, bytes_per_unit):

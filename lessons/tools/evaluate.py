@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import platform
 import shlex
 import statistics
 from pathlib import Path
@@ -59,18 +60,21 @@ def lines(task, values):
     return found
 
 
-def run(options):
-    """Print the table of each folder, and put the answers on record where that is asked for; return the exit code."""
+def run(options, typed):
+    """Print the table of each folder, and put the answers on record where that is asked for; return the exit code.
+
+    typed: the command as it was typed, for the record.
+    """
     tasks = TASKS if options.task == "all" else (options.task,)
-    record = {"command": "", "n": options.n, "seed": options.seed, "torch": torch.__version__, "runs": []}
+    record = {"command": "", "n": options.n, "seed": options.seed, "torch": torch.__version__}
+    record |= {"machine": platform.machine(), "threads": torch.get_num_threads(), "runs": []}
     if options.record and options.record.is_file():
         record = json.loads(options.record.read_text(encoding="utf-8"))
         if (record["n"], record["seed"]) != (options.n, options.seed):
             raise ValueError(
                 f"{options.record} has {record['n']} questions of seed {record['seed']}: choose another file"
             )
-    folders = " ".join(shlex.quote(str(folder)) for folder in options.folders)
-    record["command"] = f"python3 -m lib evaluate {folders} --n {options.n} --record data/records/evaluation.json"
+    record["command"] = typed
     asked = {task: questions(task, options.n, options.seed) for task in tasks}
     for folder in options.folders:
         model, tokenizer = load(folder)
@@ -101,4 +105,4 @@ def main(arguments):
     parser.add_argument("--seed", type=seed, default=SEED, help="of the questions")
     parser.add_argument("--record", type=Path, help="a file for the answers to each question; a stopped run goes on")
     options = parser.parse_args(arguments)
-    return told("evaluate", lambda: run(options))
+    return told("evaluate", lambda: run(options, shlex.join(["python3", "-m", "lib", "evaluate", *arguments])))

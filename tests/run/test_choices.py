@@ -229,6 +229,7 @@ def test_a_stopped_record_goes_on(llama, tmp_path, capsys, monkeypatch):
     first = json.loads(record.read_text())["runs"]
     assert evaluate.main(call) == 0
     after = json.loads(record.read_text())["runs"]
+    assert json.loads(record.read_text())["command"] == f"python3 -m lib evaluate {' '.join(call)}"
     assert after[:1] == first and [run["task"] for run in after] == list(TASKS)
     assert evaluate.main([*call[:1], "--n", "4", "--record", str(record)]) == 1
     assert "has 3 questions" in capsys.readouterr().err
