@@ -27,7 +27,7 @@ def files():
     return found
 
 
-def crowded(folder, names, most=23):
+def crowded(folder, names, most=22):
     """Folders with more Python files than one can overlook: a lesson's files, two at most, are found by its number."""
     stems = [name.removesuffix(".py") for name in names if name.endswith(".py") and name != "__init__.py"]
     own = Counter(match[1] for match in map(ONE_OF_A_LESSON.fullmatch, stems) if match)
