@@ -27,9 +27,8 @@ def _two_lists(answer, encode, context, ending):
     return {"context": [int(i) for i in result[0]], "ending": [int(i) for i in result[1]]}
 
 
-@checks.exercise("18.1", cut, points=3, gradients=False, call=_two_lists)
-def cuts(e):
-    """The blank on either side, or a new line with two; and no context at all."""
+def cut_cases(e):
+    """Add pairs whose blank stands before, between and behind."""
     encode = load_tokenizer("tales").encode
     e.case("the blank begins the ending", encode, "Little Mina had", " a golden bell")
     e.case("the blank ends the context", encode, "Little Mina had ", "a golden bell",
@@ -38,6 +37,12 @@ def cuts(e):
            hint="all blanks at the context's end go with the ending, new lines too.")  # fmt: skip
     e.case("no context", encode, "", " Little Mina")
     e.case("one word", encode, "Little Mina lived at the quiet ", "harbour")
+
+
+@checks.exercise("18.1", cut, points=3, gradients=False, call=_two_lists)
+def cuts(e):
+    """The blank on either side, or a new line with two; and no context at all."""
+    cut_cases(e)
     for hint, wrong in {
         "the two are encoded apart: a blank at the context's end stays there, alone. It belongs to the ending.": (
             lambda encode, c, e: (encode(c), encode(e))

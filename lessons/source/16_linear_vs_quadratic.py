@@ -913,4 +913,4 @@ claim("tinyllama-22b", "adds up" if abs(per / 20 - 1) < 0.05 else "does not hold
 # - Arora et al., [Zoology](https://arxiv.org/abs/2312.04927): what cheap models forget, and how much of the gap in quality
 #   is just that.
 #
-# **Next:** lesson 17, what a fixed state forgets.
+# **Next:** [17. What a fixed state forgets](17_recall.ipynb).

@@ -671,4 +671,4 @@ for T in (1_000, 10_000, 100_000, 1_000_000):
 # - Jelassi et al., [Repeat After Me](https://arxiv.org/abs/2402.01032): copying, and a proof by counting as above.
 # - Kimi Team, [Kimi Linear](https://arxiv.org/abs/2510.26692): three to one, at a size that counts.
 #
-# **Next:** [21. Real weights](21_real_weights.ipynb).
+# **Next:** [18. Evaluation](18_evaluation.ipynb).
