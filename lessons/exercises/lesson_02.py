@@ -164,7 +164,7 @@ def folded(e):
     e.mistake("multiply each row by its own weight; a product with a vector adds the rows up.", lambda w, m: w @ m)
     e.mistake("divided: it multiplies.", lambda w, m: m / w[:, None])
     e.mistake("the weight is added: it multiplies.", lambda w, m: m + w[:, None])
-    e.mistake("transposed.", lambda w, m: (w[:, None] * m).T)
+    e.mistake("the result is transposed.", lambda w, m: (w[:, None] * m).T)
     e.mistake("the matrix itself was changed: make a new one.", lambda w, m: m.mul_(w[:, None]))
 
 

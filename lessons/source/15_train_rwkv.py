@@ -304,6 +304,7 @@ def faded(value, recipe, multiple=1.0):
 # %% tags=["check:15.2"]
 faded = check("15.2", faded)
 
+# %%
 long = Recipe(steps=4400, learning_rate=0.01, weight_decay=0.1, warmup=100, final_ratio=0.02)
 for multiple in (1, 2):
     d = faded(-6.0, long, multiple)

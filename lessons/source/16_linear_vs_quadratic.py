@@ -250,7 +250,8 @@ figures.growth(
     last=4,
     ylabel="seconds",
     alt="Seconds against tokens, both axes logarithmic, eight lengths each, a line through the four longest. Exponents: "
-    + "; ".join(f"{name} {p:.2f}" for name, (p, _) in fits.items()),
+    + "; ".join(f"{name} {p:.2f}" for name, (p, _) in fits.items())
+    + ".",
 )
 
 # %% [markdown]

@@ -93,13 +93,12 @@ def lessons(root=ROOT):
     """Return the table of the lessons in markdown: its name, its claim, and the minutes that its first cell says."""
     lines = ["| lesson | what it shows | minutes |", "|---|---|---|"]
     for source in sources(root):
-        number, name = source.stem.split("_", 1)
-        if number in PARTS:
+        if (number := source.stem[:2]) in PARTS:
             lines.append(f"| **{PARTS[number]}** | | |")
         minutes = MINUTES.search(source.read_text(encoding="utf-8"))
         if minutes is None:
             raise ValueError(f"{source.name} says no time: write **Time:** N minutes into its first cell")
-        link = f"[{number} {name.replace('_', ' ')}](lessons/{source.stem}.ipynb)"
+        link = f"[`{source.stem}`](lessons/{source.stem}.ipynb)"
         lines.append(f"| {link} | {title(source)} | {minutes[1]} |")
     return "\n".join(lines)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from lib.run.checkpoint import load_bundle
+from lib.run.evaluate import tell_many
 from lib.run.lora import adapt
-from lib.run.train_command import tell_many
 from lib.run.tune import ROOM, Answer, make_room, obedience, own_pairs, steps_for, tuning_flops
 from lib.run.tune_command import RATES, ROW, TEST_SEED, N, judged, tuned
 from lib.text.corpora import DATA

@@ -224,10 +224,12 @@ def test_wrong_answers_are_named_and_right_ones_pass(id):
     assert bank.audit(FOUND[id]) == []
 
 
-def test_no_hint_stands_twice_in_an_exercise():
+def test_a_hint_stands_for_one_mistake_however_it_is_written():
+    """A mistake may be written in several ways, which share their hint; a hint of one word helps nobody."""
     for found in FOUND.values():
         hints = [hint for hint, _ in found.mistakes]
-        assert len(set(hints)) == len(hints), found.id
+        assert max(map(hints.count, hints), default=0) <= 4, found.id
+        assert all(len(hint.split()) >= 2 for hint in hints), found.id
 
 
 def test_an_unknown_lesson_says_which_exist():
@@ -247,18 +249,20 @@ def test_the_table_of_the_bank(capsys):
     assert bank.main(["02"]) == 0
     lines = capsys.readouterr().out.split("\n")
     assert lines[0].split() == ["wrong", "refused", "named", "right", "accepted"]
-    assert lines[1].split() == ["02.1", "25", "25", "25", "3", "3"]
+    n = str(len(FOUND["02.1"].mistakes))
+    assert lines[1].split() == ["02.1", n, n, n, "3", "3"]
     assert lines[5].startswith("all") and "100.0%; 4 exercises" in lines[6]
     assert bank.main(["zz"]) == 1 and "no exercises in lesson zz" in capsys.readouterr().err
 
 
 def test_the_bank_counts_what_gets_through(monkeypatch, capsys):
     found = find("02.1")
+    n = len(found.mistakes)
     found.mistake("right, in truth.", rights("02.1")[0])
     found.mistake("a hint that is not told.", found.mistakes[0][1])
     monkeypatch.setattr(bank, "rights", lambda id: [*rights(id), lambda x, weight, eps=1e-5: x])
     row = bank.held(found)
-    assert row == ("02.1", 27, 26, 25, 4, 3)
+    assert row == ("02.1", n + 2, n + 1, n, 4, 3)
     monkeypatch.setattr(bank, "rows", lambda number: [row])
     assert bank.main(["02"]) == 1
 

@@ -207,7 +207,8 @@ def test_every_figure_of_a_notebook_has_its_words_and_every_widget_a_still_pictu
         if "widgets.explore(" in cell.source:
             assert len(pictures) == 1, f"cell {index}: a widget without a still picture"
         n_figures += len(pictures)
-    assert n_figures >= 2
+    # In a learner's notebook those that answer a prediction are left out.
+    assert n_figures >= (1 if file.parent.name == "lessons" else 2)
 
 
 def test_outside_of_a_notebook_nothing_happens(capsys, monkeypatch):
