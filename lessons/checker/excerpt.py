@@ -33,7 +33,7 @@ class Short(reprlib.Repr):
         return f"{x:.6g}" if type(x) is float else super().repr1(x, level)
 
     def repr_dict(self, x, level):
-        """Return a dict's first parts in their order; reprlib would sort them."""
+        """Return a dict's first parts in their order; `reprlib` would sort them."""
         if level <= 0:
             return "{...}"
         parts = [f"{self.repr1(key, level - 1)}: {self.repr1(x[key], level - 1)}" for key in list(x)[: self.maxdict]]
@@ -74,9 +74,16 @@ def got_and_expected(yours, expected, tolerance=None):
     """Return (what came, what was expected) as two short texts, of the first part that differs; None for plain numbers.
 
     Large tensors of one shape are shown at the first place that differs: where a mistake begins says more than where it
-    is largest.
+    is largest. Also None where the learner's value can't even be looked at.
     """
-    mine, theirs = first_part(yours, expected, tolerance)
+    try:
+        return of_parts(*first_part(yours, expected, tolerance), tolerance)
+    except Exception:  # its parts may raise when they are compared
+        return None
+
+
+def of_parts(mine, theirs, tolerance):
+    """Return two short texts of two parts, or None."""
     if isinstance(mine, torch.Tensor) and isinstance(theirs, torch.Tensor):
         return of_tensors(mine.detach(), theirs.detach(), tolerance)
     if type(mine) is type(theirs) and type(mine) in (list, tuple, str, bytes):
@@ -108,8 +115,8 @@ def of_tensors(mine, theirs, tolerance):
     if mine.shape != theirs.shape or mine.is_meta or mine.layout != theirs.layout:
         return None  # the shapes are told already
     i = first_difference(mine.flatten(), theirs.flatten(), tolerance)
-    if i is None:
-        return texts
+    if i is None:  # the type alone differs, or a number that NaN was expected for
+        return None
     names = [f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in (mine, theirs)]
     one, other = (numbers(t.flatten()[i].tolist()) for t in (mine, theirs))
     return f"{names[0]}, first different at {position(theirs, i)}: {one}", f"{names[1]}, there: {other}"

@@ -77,6 +77,9 @@ def called_with(exercise, case):
 def shown(exercise, case, seen, expected, problem):
     """Return lines: the input that failed, what came and what was expected."""
     pair = got_and_expected(seen.value, expected.value, exercise.tolerance) if problem.about == "value" else None
+    place = pair[0].partition("first different ")[2].partition(": ")[0] if pair else ""
+    if place and f"{place}: yours" in problem.words:  # the first one that differs is the largest, and told already
+        pair = None
     return called_with(exercise, case) + ([f"  got: {pair[0]}", f"  expected: {pair[1]}"] if pair else [])
 
 

@@ -1,7 +1,6 @@
 """Keep the kernel whole while foreign code runs: Python's and torch's settings are known before, and put back after."""
 
 import contextlib
-import os
 import random
 import sys
 import types
@@ -27,8 +26,7 @@ KEPT = (
     (np.random.get_state, np.random.set_state),
     (np.get_printoptions, lambda options: np.set_printoptions(**options)),
     (np.geterr, lambda options: np.seterr(**options)),
-    (lambda: dict(vars(torch._tensor_str.PRINT_OPTS)), lambda kept: vars(torch._tensor_str.PRINT_OPTS).update(kept)),
-    (os.getcwd, os.chdir),
+    (lambda: dict(vars(torch._tensor_str.PRINT_OPTS)), lambda old: vars(torch._tensor_str.PRINT_OPTS).update(old)),
 )  # fmt: skip
 
 
@@ -37,7 +35,7 @@ def known_state():
     """Within, global settings have known values, and gradients flow; afterwards all is as it was before.
 
     That is torch's default dtype and device, its threads, gradients, autocast and deterministic modes, its, Python's
-    and numpy's random numbers, how they print, Python's warnings, limit of recursion, sys.stdout and working folder.
+    and numpy's random numbers, how they print, Python's warnings, limit of recursion and sys.stdout.
     """
     before = [read() for read, _, _ in SETTINGS]
     kept = [(put_back, read()) for read, put_back in KEPT]

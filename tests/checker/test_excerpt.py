@@ -60,7 +60,10 @@ def test_tuples_of_other_lengths_that_hold_tensors_are_no_fault_of_ours():
 
 def test_what_the_head_says_already_is_not_said_again():
     assert lines(lambda n: n + 1, lambda n: n, 4) == ["  input: n = 4"]
-    assert lines(lambda x: x[0], lambda x: x, torch.ones(5, 7)) == ["  input: x float32 (5, 7)"]
+    large = ["  input: x float32 (5, 7)"]
+    assert lines(lambda x: x[0], lambda x: x, torch.ones(5, 7)) == large  # the shapes
+    assert lines(lambda x: x, lambda x: x.double(), torch.ones(5, 7))[:-1] == large  # the types
+    assert lines(lambda x: x, lambda x: x + 1, torch.ones(5, 7)) == large  # the largest difference is the first
 
 
 def test_the_part_that_differs_is_shown():

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import random
 import sys
 import warnings
@@ -78,14 +77,13 @@ def test_what_an_answer_sets_is_put_back(i):
     assert read() == before
 
 
-def test_streams_random_numbers_and_printing_are_put_back(tmp_path):
+def test_streams_random_numbers_and_printing_are_put_back():
     def answer(x, weight, eps=1e-5):
         sys.stdout = sys.stderr = io.StringIO()
         random.seed(1), np.random.seed(1), torch.manual_seed(1)
         np.set_printoptions(precision=1), torch.set_printoptions(precision=1), np.seterr(all="raise")
         warnings.simplefilter("error")
         sys.modules["json"] = None
-        os.chdir(tmp_path)
         return rms_norm(x, weight, eps)
 
     random.seed(5), np.random.seed(5), torch.manual_seed(5)
@@ -99,7 +97,7 @@ def test_streams_random_numbers_and_printing_are_put_back(tmp_path):
 
 def state_now():
     printing = repr(torch.tensor(1 / 3)), repr(np.array(1 / 3)), str(np.geterr())
-    return sys.stdout, sys.stderr, os.getcwd(), *printing, list(warnings.filters), sys.modules["json"]
+    return sys.stdout, sys.stderr, *printing, list(warnings.filters), sys.modules["json"]
 
 
 def test_gradients_flow_inside_and_are_off_again_after():
