@@ -27,8 +27,9 @@ CELLS = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell"
 ERRORS = """cells => cells.flatMap((cell, i) => [...cell.querySelectorAll(
     "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']")]
     .map(found => `cell ${i}: ${found.innerText.trim().slice(-400)}`))"""
-# The prompt of every code cell: " ", "*" or a number.
-PROMPTS = """cells => cells.filter(cell => cell.classList.contains('jp-CodeCell'))
+# The prompt of every code cell: " ", "*" or a number. A cell whose code is folded shows none.
+PROMPTS = """cells => cells.filter(cell => cell.classList.contains('jp-CodeCell')
+        && !cell.querySelector('.jp-InputPlaceholder'))
     .map(cell => cell.querySelector('.jp-InputPrompt').innerText.replace(/[^0-9*]/g, ''))"""
 # When the picture of a widget changes, from the moment in which the browser was told to move it: until it is painted.
 WATCH = """box => {
