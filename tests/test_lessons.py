@@ -15,6 +15,7 @@ import lesson_cases
 import nbformat
 import pytest
 import torch
+from later_names import changed_later
 
 from lessons.tools import build, notebook
 
@@ -157,6 +158,17 @@ def test_a_learners_notebook_answers_no_prediction(source):
     told = [output for i in spoilers for output in solved.cells[i].outputs if "The answer to" in str(output)]
     assert len(told) == sum(cell.source.count(".reveal(") for cell in code_cells(stub))
     assert "The answer to" not in text and "You made no guess" not in text
+
+
+@each_lesson
+def test_a_widget_still_works_when_all_cells_have_run(source):
+    assert changed_later([cell.source for cell in code_cells(forms(source)[1])]) == []
+
+
+def test_a_name_that_a_later_cell_changes_is_seen():
+    cells = ["x = 1", "def f(n):\n    return n + x\ndef draw(n):\n    return f(n)", "widgets.explore(draw, '?')"]
+    assert changed_later([*cells, "y = [x for x in range(3)]"]) == []
+    assert changed_later([*cells, "for x in range(3):\n    pass"]) == [("draw", ["x"])]
 
 
 @each_lesson

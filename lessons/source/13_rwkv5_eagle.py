@@ -700,29 +700,29 @@ from lib.run.checkpoint import load_bundle
 from lib.text import corpora
 
 storyteller, tokenizer = load_bundle(corpora.DATA / "checkpoints" / "rwkv-5-tales")
-tokens = tokenizer.encode("Grandma had lent her a golden drum. Beside a green gate, she stumbled")
+spoken = tokenizer.encode("Grandma had lent her a golden drum. Beside a green gate, she stumbled")
 memories, state, LAYER = [torch.zeros(4, 32, 32)], None, 2  # S of each head, (H, N, N), from the empty one on
 with torch.no_grad():
-    for token in tokens:
+    for token in spoken:
         _, state = storyteller(torch.tensor([[token]]), state)
         (_, S), _ = state.layers[LAYER]  # the time mixer's last token and S, the channel mixer's last token
         memories.append(S[0])
     w = (-storyteller.blocks[LAYER].mix_time.decay.exp()).exp()[..., None]  # (H, N, 1), the share that each row keeps
-written = [now - w * before for before, now in zip(memories, memories[1:])]
+writings = [now - w * before for before, now in zip(memories, memories[1:])]
 
 
 # %%
 def draw_trained(n_words, head):
     """One head's memory after n tokens, and how much of each one's writing is left in it."""
-    left = [(w ** (n_words - 1 - t) * new)[head] for t, new in enumerate(written[:n_words])]
-    sizes = [(new[head].norm().item(), rest.norm().item()) for new, rest in zip(written, left)]
-    words = [tokenizer.decode([token]).strip() for token in tokens[:n_words]]
+    left = [(w ** (n_words - 1 - t) * new)[head] for t, new in enumerate(writings[:n_words])]
+    sizes = [(new[head].norm().item(), rest.norm().item()) for new, rest in zip(writings, left)]
+    words = [tokenizer.decode([token]).strip() for token in spoken[:n_words]]
     half = (math.log(0.5) / w[head].log()).median().item()
     return figures.draw_trained(memories[n_words][head], words, sizes, half)
 
 
 question = "Which heads still hold the drum when she stumbles, and which one has let it go?"
-controls = {"n_words": (1, len(tokens), 1, 8, "pieces of words read"), "head": ([0, 1, 2, 3], 3, "head")}
+controls = {"n_words": (1, len(spoken), 1, 8, "pieces of words read"), "head": ([0, 1, 2, 3], 3, "head")}
 widgets.explore(draw_trained, question, **controls)
 
 # %% [markdown]
