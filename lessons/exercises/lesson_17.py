@@ -123,7 +123,7 @@ def shares(e):
         "the error is that of the gap in the part: take `share` times the story's whole gap off first.": dict(
             left=lambda p, g, share: p - share * 0
         ),
-        "divide the sum of squares by n - 1.": dict(n_of=lambda n: n),
+        "divide the sum of squares by n (n - 1).": dict(n_of=lambda n: n),
         "that is how much single stories differ: a mean of n has their spread over the root of n.": dict(
             scale=lambda n, g: 1 / statistics.fmean(g)
         ),

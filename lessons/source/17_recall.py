@@ -80,7 +80,7 @@ guess = predict(
 # The stories come from a grammar, so the **truth's own cost** of each token is known: $-\log p$ of it under the grammar,
 # with all that stands before. That sorts the tokens into three kinds.
 #
-# - **[recalled](../lessons/GLOSSARY.md#recalled-token)**: it writes a word that the story has told before, or the pronoun for it. Who remembers, knows it.
+# - **[recalled](../lessons/GLOSSARY.md#recalled-token)**: it writes a word that the story has told before, or one that follows from it, such as a pronoun, or "girl" from a name. Who remembers, knows it.
 # - **chosen**: the grammar throws dice here. Nobody can know it; the truth itself pays for it.
 # - **determined**: it follows from the grammar alone, such as the "the" after "in".
 
@@ -506,7 +506,7 @@ for mixer, sizes in found.items():
     print(f"By counting they could hold {could:6,} pairs: {answered / could:.2%} used")
 
 # %% [markdown]
-# A hundredth and less is used. A state of 32-bit numbers has room for far more than a sum of products can write into it
+# A four-hundredth and less is used. A state of 32-bit numbers has room for far more than a sum of products can write into it
 # and read again without an error. A head of $N$ channels has $N$ directions for its keys, whatever the digits. So the
 # bound tells you what is impossible. What is possible, the update rule decides.
 #
@@ -661,7 +661,7 @@ for T in (1_000, 10_000, 100_000, 1_000_000):
 #
 # A loss falls exactly into what is recalled, chosen and determined when the truth is known, and nearly all that RWKV-4 loses
 # to LLaMA is recall. A state of $b$ bits can't hold more than $b / \log_2 V$ pairs, and what a sum of products holds is far
-# less: its size and its update rule decide. One layer of attention answers every question of the test, for its share of
+# less: its size and its update rule decide. One layer of attention answers nearly every question of the test, for its share of
 # the cache; on stories, in short runs, the seeds differ more than the models.
 #
 # ## Read on

@@ -35,7 +35,7 @@ from lessons.figures import lesson_18 as figures
 # %% [markdown]
 # ## The need
 #
-# MMLU is a test of 14,042 questions with four answers each. Who guesses gets 25 %.
+# MMLU is a test of 14,042 questions with four answers each. Whoever guesses gets 25 %.
 # [LiteLlama](https://huggingface.co/ahxt/LiteLlama-460M-1T) publishes 21.13 %. Is that bad luck?
 
 # %%
@@ -120,7 +120,8 @@ for text in ("the quiet harbour", "the quiet", "the quiet ", "harbour", " harbou
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `encode(context + ending)` begins with these tokens. What stands behind them is the ending.
+# Encode `context + ending` as one text. Its first tokens, as many as the bare context has, are the context's; the rest are
+# the ending's.
 #
 # </details>
 
@@ -246,13 +247,13 @@ for number, text in enumerate(twins.contexts):
 # | rule | takes the ending with the largest |
 # |---|---|
 # | `acc` | log-likelihood |
-# | `acc_norm` | log-likelihood a **character** of the ending |
+# | `acc_norm` | log-likelihood per **character** of the ending |
 # | `acc_bytes` | log-likelihood a **byte** of it, in UTF-8 |
 # | `acc_mutual_info` | log-likelihood after the context, minus that of the ending **alone** |
 #
 # **Exercise 18.3** · implement · ●●○ · 15 min · 4 points · teaches the four rules · needs the table
 #
-# Return `{rule: number of the ending that it takes}`. The endings come without their blank, and it is not counted.
+# Return `{rule: number of the ending that it takes}`. The endings come without their blank, so the blank is not counted.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -334,7 +335,7 @@ guess.reveal(guess.choices[(2 if max(map(abs, ahead.values())) >= 10 else 1) if 
 # ## How sure is a score?
 #
 # A score is a mean of ones and zeros. With a share $p$ of $n$ questions right, its
-# **[standard error](../lessons/GLOSSARY.md#standard-error)** is $\sqrt{p (1 - p) / (n - 1)}$: so far it wanders when you draw other questions.
+# **[standard error](../lessons/GLOSSARY.md#standard-error)** is $\sqrt{p (1 - p) / (n - 1)}$: that is how much the score changes from one draw of questions to the next.
 # For two scores on different questions, the squares of their errors add up.
 #
 # **Exercise 18.4** · measure · ●●○ · 10 min · 4 points · teaches when two rows of a table differ · needs lesson 15
@@ -387,7 +388,7 @@ guess.reveal("no difference that 300 questions could show" if abs(z) < 2 else "L
 
 # %% [markdown]
 # The bars hold 95 % (1.96 standard errors to each side). The ceiling is 100 % in each row, and who always guesses stands at the dashed line.
-# Look for bars that overlap: their order is no result.
+# Where one model's bar covers another's score, their order is no result.
 #
 # You can do better here. All four models got **the same questions**. Some are hard for all. Subtract question by question, as in lesson
 # 15, and that common luck is gone.
@@ -566,7 +567,7 @@ of_mean = math.sqrt(sum(squares)) / len(TESTS)
 print({name: f"{100 * p:.1f} ± {100 * error**0.5:.1f}" for (name, (p, _)), error in zip(TESTS.items(), squares)})
 apart = (0.5386 - 0.5299) / (of_mean * 2**0.5)
 print(f"the mean of seven: ± {of_mean:.2%}; 53.86 and 52.99 are {apart:.1f} standard errors apart")
-print("that is", "no difference that these tests could show" if apart < 1.96 else "a real fall")
+print("that is", "no difference that the published scores can show" if apart < 1.96 else "a real fall")
 
 # %%
 MMLU = {  # LiteLlama's model card, without and with five solved examples; OpenELM's, before and after its DPO
@@ -607,7 +608,7 @@ claim("eagle-languages-best", "does not hold here" if behind else "holds", words
 
 # %% [markdown]
 # Two numbers a row: the first counts the questions of one language, the second those of all. Most of these tests are translations of
-# the same questions, so the truth lies between. On PAWS-X, which the article leaves out, all four but RWKV-4 are below a coin: again a form
+# the same questions, so the truth lies between. On PAWS-X, which the article leaves out, three of the four are below a coin: again a form
 # that isn't read.
 #
 # Your own models, or one of transformers' in a folder, get the table of this lesson by `python3 -m lib evaluate FOLDER`. The
@@ -617,7 +618,8 @@ claim("eagle-languages-best", "does not hold here" if behind else "holds", words
 # ## Recap
 #
 # Most scores are sums of log-probabilities: where the ending begins, and what the sum is divided by, can move a model further than
-# its training. A score of $n$ questions wanders by its standard error, and rows that lie within two of them have no order. A known floor
+# its training. A score of $n$ questions wanders by its standard error, and two scores that differ by less than two errors of their
+# difference have no order. A known floor
 # shows a leak, and only bits a byte compare models with different tokenizers.
 #
 # ## Read on

@@ -66,7 +66,7 @@ print("the first story, asked for Tom:", met({"hero": "Tom"}, next(instruct(3, 1
 # %%
 guess = predict(
     "19.a",
-    "27 of 100 of the base's heroes are called Mina, and rare names are rare. There are 20 names. You ask for each"
+    "In the tales some 28 of 100 heroes are called Mina, and rare names are rare. There are 20 names. You ask for each"
     " equally often. How often does a story that nobody asked for have the right hero by luck?",
     ["27 in 100", "about 12 in 100", "5 in 100"],
 )
@@ -204,7 +204,7 @@ print("its model writes:", reply.text)
 # $$y = x W^\top + \frac{\alpha}{R}\, (x A^\top)\, U^\top$$
 #
 # $R$ is the rank, $\alpha$ ("alpha") a number that you choose. `up` starts at zero: the model begins as it was. When all
-# is done, $W + \frac{\alpha}{R} U A$ is one matrix again, and nobody can see that it was tuned.
+# is done, $W + \frac{\alpha}{R} U A$ is one matrix again, and nothing in its shape shows that it was tuned.
 
 # %% tags=["nbval-check-output"]
 W, A, U = [[1, 0, 2], [0, 1, 0]], [[1, 1, 0]], [[2], [0]]  # (2, 3), rank 1: (1, 3) and (2, 1); alpha / R = 1
@@ -268,7 +268,7 @@ class LowRankUpdate(nn.Module):
 # **Exercise 19.3** · predict · ●●○ · 10 min · 2 points · teaches why LoRA fits anywhere · needs the shapes above
 #
 # The first recipe that everybody used for LLaMA-7B: rank 8, beside the **query** and the **value** matrix of each layer.
-# How many numbers learn? Compute it from the config. Width and number of heads are those of lesson 07.
+# How many numbers learn? Compute it from `PRESETS["llama-7b"].config`, which has the width and the number of layers.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -434,7 +434,7 @@ for name, runs in RUNS.items():
 # %% [markdown]
 # *Luck* are stories that nobody asked for; *base* is asked in the new form, which it has never seen. *Excess* is what plain
 # stories cost a model above their own entropy, in percent of it: what it forgot shows there. The interval is over seeds.
-# Your own LoRA above is the same with fewer steps and a smaller test.
+# The live LoRA run above is the same with fewer steps and a smaller test.
 #
 # **An answer to both questions.** A difference is paired, seed by seed, and counts where its interval leaves out zero.
 
@@ -543,7 +543,7 @@ for d in (-20, 0, 10, 20, 60):
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# `torch.sigmoid(-200)` is zero in float32, and its logarithm is minus infinity. `F.logsigmoid` takes both steps in one.
+# The sigmoid of -200 is zero in float32, and its logarithm is minus infinity. `F.logsigmoid` takes both steps in one.
 #
 # </details>
 
@@ -627,8 +627,8 @@ changes = f"the mean rises at {risen[0]} of 4 sizes, MMLU at {risen[1]} of 4"
 claim("openelm-instruct", "holds" if risen[0] == 4 else "does not hold here", changes)
 
 # %% [markdown]
-# The mean holds. But MMLU has four answers to a question, and all eight numbers lie within some two points of guessing: there
-# is hardly any knowledge there to gain or to lose. "At every size" is about a mean of tasks, in which some rise by more than
+# The mean holds. MMLU does not: it has four answers to a question, and all eight numbers lie within some two points of
+# guessing, yet the falls are larger than their errors. "At every size" is about a mean of tasks, in which some rise by more than
 # others fall.
 #
 # OpenELM also compares LoRA with DoRA, on the same questions: about equal on average. What does your record say?
@@ -636,7 +636,7 @@ claim("openelm-instruct", "holds" if risen[0] == 4 else "does not hold here", ch
 # ## Recap
 #
 # Instruction tuning is training on a chosen form, in which the loss counts the answer alone, its end mark included. LoRA and
-# DoRA learn a thin product beside frozen weights, and merge into them without a trace; DPO learns from which of two answers is better.
+# DoRA learn a thin product beside frozen weights, and merge into them, so that the model has its old shape; DPO learns from which of two answers is better.
 # What could be copied was learned within a minute; read what your model writes, since a low loss can be that of the wrong question.
 #
 # ## Read on
