@@ -105,10 +105,14 @@ class Shards(Copies):
     sharded = True
 
     def spread(self, module):
-        """Shard each block, and what is left. The parameters become DTensors: build the optimizer afterwards."""
+        """Shard each block, and what is left. The parameters become DTensors: build the optimizer afterwards.
+
+        The first block goes with what is left: a model may read its weights before it calls it, as RWKV-7 does for its
+        first values, and they are whole from the module's beginning to its end.
+        """
         from torch.distributed.fsdp import fully_shard
 
-        for block in module.model.blocks:
+        for block in module.model.blocks[1:]:
             fully_shard(block)
         return fully_shard(module)
 
