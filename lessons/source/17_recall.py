@@ -2,7 +2,7 @@
 # # 17. What a fixed state forgets
 #
 # A recurrence keeps a state of one size, so something has to go. What goes is not grammar: it is who lost what, and where.
-# One layer of attention among the others can look it up again, at a fraction of the cache.
+# One layer of attention among the others can look it up again, for a fraction of the cache.
 #
 # **You build** a loss in parts that say why it is paid, a test of recall, and the sum of what a [hybrid](../lessons/GLOSSARY.md#hybrid) keeps. **You need**
 # lessons 11 to 15. **Time:** 100 minutes.
@@ -51,8 +51,8 @@ for folder, name in NAMES.items():
     print(f"{name:7} {bits:.4f} bits a byte; facts hold in {told:5.1%} of the stories that it tells")
 
 # %% [markdown]
-# RWKV-4 is a few percent behind in bits. Its facts hold many times more rarely. So the loss hides something. Let it tell
-# stories, and look at the first that is good English and wrong.
+# RWKV-4 is a few percent behind in bits, yet its facts hold far less often. So the loss hides something. Let it tell
+# stories, and look at the first one that is good English and wrong.
 
 # %%
 start_tokens = torch.full((30, 1), tokenizer.eot)
@@ -62,16 +62,16 @@ readings = [(text, tales.parse(text)) for text in texts]
 text, reading = next((text, reading) for text, reading in readings if reading and reading.violations)
 print(text)
 for wrong in reading.violations:
-    print(f"\nthe {wrong.role}: told was {wrong.expected!r}, and here stands {wrong.found!r}")
+    print(f"\nthe {wrong.role}: the story said {wrong.expected!r}, and now says {wrong.found!r}")
 
 # %% [markdown]
-# Every sentence is one of the grammar's. The story forgot what it said itself.
+# Each sentence follows the grammar. But the story has forgotten what it said.
 
 # %%
 guess = predict(
     "17.a",
     "RWKV-4's loss is higher than LLaMA's. Where does it pay the difference?",
-    ["in words that were told before", "in words that are chosen anew", "in both, about half and half"],
+    ["in words that were said before", "in words that are newly chosen", "in both, about half and half"],
 )
 
 # %% [markdown]
@@ -80,8 +80,8 @@ guess = predict(
 # The stories come from a grammar, so the **truth's own cost** of each token is known: $-\log p$ of it under the grammar,
 # with all that stands before. That sorts the tokens into three kinds.
 #
-# - **[recalled](../lessons/GLOSSARY.md#recalled-token)**: it writes a word that the story has told before, or one that follows from it, such as a pronoun, or "girl" from a name. Who remembers, knows it.
-# - **chosen**: the grammar throws dice here. Nobody can know it; the truth itself pays for it.
+# - **[recalled](../lessons/GLOSSARY.md#recalled-token)**: it writes a word that the story has said before, or one that follows from it, such as a pronoun, or "girl" from a name. If you remember, you know it.
+# - **chosen**: the grammar throws dice here. Nobody can know the outcome, so even the truth pays for it.
 # - **determined**: it follows from the grammar alone, such as the "the" after "in".
 
 # %%
@@ -113,8 +113,8 @@ share = 100 * sum(token.kind == "recalled" for token in everything) / len(everyt
 guess_share.reveal(min(("7", "25", "60"), key=lambda words: abs(float(words) - share)), f"{share:.1f} %.")
 
 # %% [markdown]
-# A recalled token costs the truth next to nothing (now and then it also shows which sentence was chosen, and that is
-# paid).
+# A recalled token costs the truth next to nothing. (Now and then it also shows which sentence was chosen, and that has a
+# price.)
 #
 # ## The loss in parts
 #
@@ -225,7 +225,7 @@ shares = {kind: share_of_gap(*by_story("LLaMA", kind), *by_story("RWKV-4", kind)
 for kind, (share, error) in shares.items():
     print(f"{kind:11} {share:7.1%} of the gap from LLaMA to RWKV-4, standard error {error:.1%}")
 recalled = shares["recalled"][0]
-answers = ("in words that were told before", "in words that are chosen anew", "in both, about half and half")
+answers = ("in words that were said before", "in words that are newly chosen", "in both, about half and half")
 guess.reveal(answers[0] if recalled > 0.65 else answers[1] if recalled < 0.35 else answers[2])
 
 # %% [markdown]
@@ -259,18 +259,18 @@ for name in ("RWKV-4", "RWKV-5", "RWKV-7"):
     print(name, told_apart(RUNS[name]["gap_to_llama"]))
 
 # %% [markdown]
-# So "recurrent" is not the word for what forgets. RWKV-4 keeps two sums for each channel, RWKV-5 a matrix for each head: sixteen
+# So "recurrent" is not what makes a model forget. RWKV-4 keeps two sums for each channel, RWKV-5 a matrix for each head: sixteen
 # times as many numbers here. (The four were not trained on equally many tokens, see their records; so what a line says of
 # the *chosen* column is about training, too.)
 #
 # ## By distance
 #
-# How long ago was the word last told? Whoever forgets should pay more, the longer ago it was.
+# How long ago was the word last said? A model that forgets should pay more the longer ago it was.
 
 # %%
 guess = predict(
     "17.c",
-    "A word was last told 64 to 127 tokens ago. Compared with 8 to 15 tokens ago, RWKV-4 pays for it ...",
+    "A word was last said 64 to 127 tokens ago. Compared with 8 to 15 tokens ago, RWKV-4 pays for it ...",
     ["much more", "about the same", "much less"],
 )
 
@@ -283,9 +283,9 @@ plots.curves(
     far,
     xlog=True,
     marks=True,
-    xlabel="tokens since the word was last told, from",
+    xlabel="tokens since the word was last said, from",
     ylabel="excess, nats a recalled token",
-    alt="Excess loss of recalled tokens against the distance to where they were last told, for LLaMA, RWKV-4, RWKV-5 and"
+    alt="Excess loss of recalled tokens against the distance to where they were last said, for LLaMA, RWKV-4, RWKV-5 and"
     " RWKV-7, the distance on a logarithmic axis.",
 )
 ratio = far["RWKV-4"][1][4] / far["RWKV-4"][1][1]
@@ -294,14 +294,14 @@ rise = {name: ys[4] / ys[1] for name, (_, ys) in far.items()}
 print("64 to 127 ago over 8 to 15 ago:", ", ".join(f"{name} {value:.1f}" for name, value in rise.items()))
 
 # %% [markdown]
-# Look at the height first, then at the slope. A line that rises is a memory that grows unsure with distance. A line that is
-# high from the second point on has lost the word at once: time did not take it, the words in between did. And the line of
-# attention is worth a second look. It can reach every token at one price, and still it has to learn to.
+# Look at the height first, then at the slope. A line that rises is a memory that grows less sure with distance. A line that
+# is high from the second point on lost the word at once. And look twice at the line of attention: it can reach every token
+# at the same price, but it still has to learn to.
 #
 # ## Nothing but recall
 #
-# Stories mix recall with everything else. So here is a text that asks for nothing else: $P$ pairs of a key and a value,
-# then all the keys again, in another order. At each of them the value is due. It is called **[multi-query associative
+# Stories mix recall with everything else. Here is a text that asks for recall alone: $P$ pairs of a key and a value,
+# then all the keys again, in another order. At each key its value is due. It is called **[multi-query associative
 # recall](../lessons/GLOSSARY.md#multi-query-associative-recall)**.
 #
 # **Exercise 17.3** · implement · ●●○ · 15 min · 4 points · teaches the test of recall · needs nothing else
@@ -340,13 +340,13 @@ print("text", x.tolist()[0], " due at the last three:", y.tolist()[0])
 # %% [markdown]
 # ## How many bits must there be?
 #
-# Before a model is trained, count. The pairs are told, the state is what is left, and then the questions come. For fixed
+# Before you train anything, count. The model reads the pairs, only the state is left, and then the questions come. For fixed
 # keys there are $V^P$ lists of $P$ values out of $V$. If two lists led to one state, both would get the same answers, and one
-# would be wrong. A state of $b$ bits can be in $2^b$ ways. So
+# would be wrong. A state of $b$ bits has $2^b$ possible values. So
 #
 # $$2^b \ge V^P \quad\Longleftrightarrow\quad b \ge P \log_2 V$$
 #
-# Nobody can do better: no training, no architecture. By hand, with 2 keys and 3 values:
+# No training and no architecture can do better. By hand, with 2 keys and 3 values:
 
 # %% tags=["nbval-check-output"]
 lists = [(a, b) for a in "xyz" for b in "xyz"]
@@ -359,7 +359,7 @@ print(f"2 log2 3 = {2 * math.log2(3):.2f} bits")
 # %% [markdown]
 # **Exercise 17.4** · implement · ●○○ · 5 min · 3 points · teaches the bound by counting · needs the formula
 #
-# How many pairs can a state of so many bytes hold at most, for values out of `n_values`?
+# How many pairs can a state of `n_bytes` hold at most, when each value is one of `n_values`?
 #
 # <details><summary>Hint 1</summary>
 #
@@ -389,10 +389,10 @@ pairs_at_most = check("17.4", pairs_at_most)
 # %% [markdown]
 # ## Train on it
 #
-# Two layers of a model of 64 channels, 64 keys, 64 values, 4 to 32 pairs. First short sequences alone, so that matching is
-# learned before holding. All models are `Hybrid`s of lib: RWKV's blocks, with a time mixer of your choice in each. The list
-# of names is the model. (A small vocabulary is a known trap: with few keys a model can give each one a place of its own,
-# and the mixers look more alike than they are. The published task has 8,192 tokens, and takes a GPU.)
+# Two layers of a model of 64 channels, 64 keys, 64 values, 4 to 32 pairs. Short sequences come first, so that the model
+# learns to match before it has to hold much. All models are `Hybrid`s of lib: RWKV's blocks, with a time mixer of your choice in each. The list
+# of names is the model. (A small vocabulary is a known trap: with few keys a model can give each key a place of its own,
+# and the mixers look more alike than they are. The published task has 8,192 tokens, and needs a GPU.)
 
 
 # %%
@@ -440,8 +440,8 @@ for name, model in LIVE.items():
     print(f"{name:17}", *(f"{n} pairs {right(model, n):.0%}  " for n in (4, 8, 16, 32)))
 
 # %% [markdown]
-# Linear attention adds up keys times values and never forgets on purpose; and yet, with many pairs, it does. Its sum has
-# only so many directions. With more keys than directions the answers mix.
+# Linear attention adds up keys times values and never forgets on purpose. Its sum still has only as many directions as a
+# head has channels. With more keys than directions, the answers mix.
 #
 # On record are five mixers, three sizes of the state, three seeds, and nearly twice as many steps. A state is made larger
 # by larger heads, with the width and nearly all parameters as they are. A cache is made larger by more key heads.
@@ -482,8 +482,8 @@ words = f"Linear attention minus RWKV-5: {mean:+.0%} ± {T95[9] * error:.0%}; ah
 guess.reveal(("linear attention" if mean > 0 else "RWKV-5") if clear else "no clear difference", words)
 
 # %% [markdown]
-# A run that answers one question in $P$ has learned which values were told, and not whose they are. That is a failure of
-# training, not of memory, and it is told apart here:
+# A run that answers one question in $P$ has learned which values were there, and not which key each belongs to. That is a
+# failure of training, not of memory. A run shows it when it fails with four pairs:
 
 # %%
 lost = [run for run in RECALL["runs"] if run["accuracy"]["4"] < 0.5]
@@ -492,8 +492,8 @@ for run in lost:
 print(f"{len(lost)} of {len(RECALL['runs'])} runs did not learn the task")
 
 # %% [markdown]
-# Look at the dashed line, then at the points. Counting asks for so few bytes that only a logarithmic axis shows them
-# beside what the models need.
+# Look at the dashed line, then at the points. Counting asks for so few bytes that you need a logarithmic axis to see them
+# beside what the models use.
 
 # %%
 for mixer, sizes in found.items():
@@ -506,9 +506,9 @@ for mixer, sizes in found.items():
     print(f"By counting they could hold {could:6,} pairs: {answered / could:.2%} used")
 
 # %% [markdown]
-# A four-hundredth and less is used. A state of 32-bit numbers has room for far more than a sum of products can write into it
-# and read again without an error. A head of $N$ channels has $N$ directions for its keys, whatever the digits. So the
-# bound tells you what is impossible. What is possible, the update rule decides.
+# A state of 32-bit numbers has room for far more than a sum of products can write into it and read back without errors. A
+# head of $N$ channels has $N$ directions for its keys, however many digits its numbers have. So the bound tells you what
+# is impossible. The update rule decides what is possible.
 #
 # ## What is kept
 #
@@ -615,11 +615,11 @@ if wide > 5 * narrow:
 
 # %% [markdown]
 # The ± is an interval of 95 %, seed by seed: with three seeds that takes 4.3 standard errors. Where the table says "too
-# close to call", that is the result, however large the difference of the means. Each seed alone names a winner: the line
+# close to call", that is the result, however large the difference of the means. Each seed on its own names a winner: the line
 # above says which.
 #
-# These runs are short, a fifth to a half of the steps of the checkpoints at the top. There, after the whole way, LLaMA and RWKV-5 recall
-# alike. Whether a hybrid comes to that point with fewer stories, three such seeds do not decide. (`python3 -m lib recall
+# These runs are short, a fifth to a half of the steps of the checkpoints at the top. There, after full training, LLaMA and RWKV-5 recall
+# alike. Whether a hybrid gets there with fewer stories, three seeds do not decide. (`python3 -m lib recall
 # tales` trains them anew; `STEPS` and `SEEDS` in `lessons/tools/recall_tales.py` are what more hours would buy.)
 #
 # **Who is still right?** Move the pairs, then the bytes. Find the smallest state that answers nine of ten questions.
@@ -662,7 +662,7 @@ for T in (1_000, 10_000, 100_000, 1_000_000):
 # A loss falls exactly into what is recalled, chosen and determined when the truth is known, and nearly all that RWKV-4 loses
 # to LLaMA is recall. A state of $b$ bits can't hold more than $b / \log_2 V$ pairs, and what a sum of products holds is far
 # less: its size and its update rule decide. One layer of attention answers nearly every question of the test, for its share of
-# the cache; on stories, in short runs, the seeds differ more than the models.
+# the cache. On stories, in short runs, the seeds differ more than the models.
 #
 # ## Read on
 #

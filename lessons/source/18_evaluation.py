@@ -35,7 +35,7 @@ from lessons.figures import lesson_18 as figures
 # %% [markdown]
 # ## The need
 #
-# MMLU is a test of 14,042 questions with four answers each. Whoever guesses gets 25 %.
+# MMLU is a test of 14,042 questions with four answers each. Guessing gets 25 %.
 # [LiteLlama](https://huggingface.co/ahxt/LiteLlama-460M-1T) publishes 21.13 %. Is that bad luck?
 
 # %%
@@ -47,7 +47,7 @@ print(f"a guesser's score wanders by {luck:.2%}; 21.13 % is {(0.2113 - 0.25) / l
 # %% [markdown]
 # That isn't luck. A model that knew nothing would guess. So what is worse than knowing nothing?
 #
-# You can look into such a case, because you have a model and questions whose answers are certain. The grammar of the tales
+# You can take such a case apart, because you have a model and questions whose answers are certain. The grammar of the tales
 # reads a story and says which ending contradicts it. Three of the four below do.
 
 # %%
@@ -59,7 +59,7 @@ for letter, ending in zip("ABCD", asked[1].endings):
 print("\nright:", "ABCD"[asked[1].answer])
 
 # %% [markdown]
-# MMLU asks like this: the question, the four answers with letters, then "Answer:". The model's answer is the letter that it
+# MMLU asks in this form: the question, the four answers with letters, then "Answer:". The model's answer is the letter that it
 # finds likeliest.
 
 
@@ -88,11 +88,11 @@ as_text = measure(base, tokenizer, "ending", asked)["acc"]
 share = statistics.fmean(as_text)
 guess.reveal("over 85 %" if share > 0.85 else "about half" if share > 0.37 else "about a quarter", f"{share:.0%}.")
 key = [sum(q.answer == i for q in asked) / len(asked) for i in range(4)]
-print("who always says the same letter gets", *(f"{letter} {part:.0%} " for letter, part in zip("ABCD", key)))
+print("always saying the same letter gets", *(f"{letter} {part:.0%} " for letter, part in zip("ABCD", key)))
 
 # %% [markdown]
-# The model knows who lost what. It has never seen a letter stand for an ending. Look at the letters that it said: what they are
-# worth depends on the key, and hardly on the question. **A score far below guessing is a sign of a form that the model can't
+# The model knows who lost what. It has never seen a letter stand for an ending. Look at the letters that it said: their
+# score depends on the key, and hardly on the question. **A score far below guessing is a sign of a form that the model can't
 # read.** It says nothing about what the model knows.
 #
 # ## The likelihood of an ending
@@ -115,7 +115,7 @@ for text in ("the quiet harbour", "the quiet", "the quiet ", "harbour", " harbou
 #
 # <details><summary>Hint 1</summary>
 #
-# `context.rstrip()` is the context without blanks and new lines at its end. How many tokens has it?
+# `context.rstrip()` is the context without blanks and new lines at its end. How many tokens does it have?
 #
 # </details>
 # <details><summary>Hint 2</summary>
@@ -189,7 +189,7 @@ log_likelihood = check("18.2", log_likelihood)
 guess = predict(
     "18.b",
     "A story asks for ` harbour`. Somebody puts the blank at the end of the context, and encodes context and ending"
-    " each by itself. The log-likelihood then ...",
+    " separately. The log-likelihood then ...",
     ["is the same: it is the same text", "falls by about 1", "falls by 5 or more"],
 )
 
@@ -213,16 +213,18 @@ theirs = likelihoods(base, tokenizer, [(context, f" {ending}")])[0]
 print(f"lib's, which scores many pairs at once, says {theirs.log_p:.2f}")
 
 # %% [markdown]
-# In training a blank alone is hardly ever followed by a word. So the second number is the price of a text that nobody writes.
+# In training, a token that is only a blank hardly ever comes before a word. So the second number is the price of a text that
+# nobody writes.
 #
 # ## Three tasks, and the best that can be reached
 #
-# - **word**: a story breaks off before a word that it has told. Right is who would write it greedily. (As LAMBADA asks.)
-# - **ending**: four endings, three of which contradict the story. (As StoryCloze and HellaSwag ask.)
-# - **context**: two stories that differ in one word, and one ending that only one of them allows. (As Winograd asks.)
+# - **word**: a story breaks off before a word that it has said. The model is right if it would write that word greedily. (LAMBADA asks
+#   like this.)
+# - **ending**: four endings, three of which contradict the story. (StoryCloze and HellaSwag ask like this.)
+# - **context**: two stories that differ in one word, and one ending that only one of them allows. (Winograd asks like this.)
 #
-# What could a perfect reader reach? In most benchmarks nobody knows, since some of their answers are wrong. Here the grammar
-# is the perfect reader. It says what each asked word costs it.
+# What could a perfect reader reach? In most benchmarks nobody knows, because some of their answers are wrong. Here the grammar
+# is the perfect reader. It says what each word that you ask for costs it.
 
 # %%
 costs = []
@@ -241,14 +243,15 @@ for number, text in enumerate(twins.contexts):
 #
 # ## Four rules
 #
-# Endings differ in length, and each token makes a text less likely. So there are four ways to compare them in use, in EleutherAI's
-# [lm-evaluation-harness](https://github.com/EleutherAI/lm-evaluation-harness), which made most tables that you will read:
+# Endings differ in length, and each token makes a text less likely. So EleutherAI's
+# [lm-evaluation-harness](https://github.com/EleutherAI/lm-evaluation-harness), which made most of the tables that you will read,
+# compares them in four ways:
 #
 # | rule | takes the ending with the largest |
 # |---|---|
 # | `acc` | log-likelihood |
 # | `acc_norm` | log-likelihood per **character** of the ending |
-# | `acc_bytes` | log-likelihood a **byte** of it, in UTF-8 |
+# | `acc_bytes` | log-likelihood per **byte** of it, in UTF-8 |
 # | `acc_mutual_info` | log-likelihood after the context, minus that of the ending **alone** |
 #
 # **Exercise 18.3** · implement · ●●○ · 15 min · 4 points · teaches the four rules · needs the table
@@ -294,7 +297,7 @@ guess = predict(
 )
 
 # %% [markdown]
-# First a share of it live, with your function: ten questions, one model. Then the record, with all.
+# First, a small part live, with your function: ten questions, one model. Then the record, with all of them.
 
 # %%
 right = {rule: [] for rule in RULES}
@@ -327,8 +330,8 @@ guess.reveal(guess.choices[(2 if max(map(abs, ahead.values())) >= 10 else 1) if 
 # %% [markdown]
 # Look at the last row. Nothing changed but the rule: the same model, the same questions, the same likelihoods. Mutual information
 # asks what an ending costs **alone**, as the beginning of a text. No tale begins with its last sentence: the truth's own answer would
-# be minus infinity. A model's is a guess about a text that it has never met, and a noise of its own. What the rule was made for is to take away how
-# rare the words of an ending are. That helps where endings of very different words compete.
+# be minus infinity. A model can only guess at a text that it has never met, and that guess adds noise. The rule was made to take out how
+# rare the words of an ending are. That helps where endings with very different words compete.
 #
 # So a score without its rule means little. Choose the rule **before** you see the scores, and name it.
 #
@@ -387,11 +390,11 @@ print(f"LLaMA and RWKV-5, word: {z:+.1f} standard errors apart")
 guess.reveal("no difference that 300 questions could show" if abs(z) < 2 else "LLaMA" if z > 0 else "RWKV-5")
 
 # %% [markdown]
-# The bars hold 95 % (1.96 standard errors to each side). The ceiling is 100 % in each row, and who always guesses stands at the dashed line.
+# The bars hold 95 % (1.96 standard errors to each side). The ceiling is 100 % in each row, and guessing stands at the dashed line.
 # Where one model's bar covers another's score, their order is no result.
 #
-# You can do better here. All four models got **the same questions**. Some are hard for all. Subtract question by question, as in lesson
-# 15, and that common luck is gone.
+# You can do better here. All four models got **the same questions**. Some are hard for all of them. Subtract question by question, as in lesson
+# 15, and that shared luck is gone.
 
 # %%
 for task in TASKS:
@@ -405,8 +408,8 @@ for task in TASKS:
               f"{apart:+4.1f} errors apart as strangers, {paired:+5.1f} paired: {words}")  # fmt: skip
 
 # %% [markdown]
-# A model card gives you the scores and not the single answers. So for published tables the first of the two columns is all that you
-# have. Nine comparisons at 95 % also give a false alarm in about a third of such tables: read a lone 2.1 with care.
+# A model card gives you scores, not single answers. So for published tables you only have the first of the two columns.
+# Also, nine comparisons at 95 % give a false alarm in about a third of such tables: read a lone 2.1 with care.
 #
 # **How many questions tell two models apart?** A gets half of all questions right, B a few points more. Move both sliders.
 

@@ -2,8 +2,8 @@
 # # 19. The same model learns to do as it is told
 #
 # A language model goes on with a text. You want it to follow an instruction: that is
-# **[instruction tuning](../lessons/GLOSSARY.md#instruction-tuning)**. Nothing of the model has to change for that
-# but some of its numbers, and a parser, not a second model, tells you how well it obeys.
+# **[instruction tuning](../lessons/GLOSSARY.md#instruction-tuning)**. Only some of the model's numbers have to change for
+# that, and a parser, not a second model, tells you how well it obeys.
 #
 # **You build** the labels that leave the prompt out, LoRA, DoRA, and the loss of DPO. **You need** lessons 08 (training)
 # and 09 (generation). **Time:** 100 minutes.
@@ -39,7 +39,7 @@ from lessons.figures import lesson_19 as figures
 # %% [markdown]
 # ## The need
 #
-# The LLaMA of lesson 00 has read thousands of stories. Ask it for one.
+# The LLaMA of lesson 00 has read thousands of stories. Ask it for one of your own.
 
 # %%
 torch.set_num_threads(1)
@@ -49,7 +49,7 @@ print(tell(base, words, WISH, n_tokens=60, temperature=0.5, seed=1))
 print("\n--- and without a wish:\n" + tell(base, words, n_tokens=60, temperature=0.5, seed=1))
 
 # %% [markdown]
-# It knows how stories go, and your wish is to it the beginning of an odd one. So it goes on.
+# To the model, your wish is the beginning of an odd story. So it goes on with it.
 #
 # ## Obedience is parsed, not judged
 #
@@ -72,9 +72,9 @@ guess = predict(
 )
 
 # %%
-told = list(tales.stories(5, 2000))
-names = sorted({story.facts["hero"] for story in told})
-lucky = statistics.fmean(story.facts["hero"] == names[i % len(names)] for i, story in enumerate(told))
+plain = list(tales.stories(5, 2000))
+names = sorted({story.facts["hero"] for story in plain})
+lucky = statistics.fmean(story.facts["hero"] == names[i % len(names)] for i, story in enumerate(plain))
 print(f"{len(names)} names; by luck {lucky:.1%}")
 guess.reveal(min(guess.choices, key=lambda words: abs(int(words.split(" in ")[0].split()[-1]) / 100 - lucky)),
              "Whatever the stories prefer: an even wish is met once in 20 times.")
@@ -100,13 +100,13 @@ print("a mark that somebody types becomes", len(forged) - len(ids), "tokens of p
 assert forged.count(ids[-1]) == 1
 
 # %% [markdown]
-# The last line matters. If the text of a user could make a mark, everybody could put words into the model's mouth.
-# (transformers reads marks wherever they stand: there, your program has to take care.)
+# The last line matters. If the text of a user could make a mark, anybody could put words into the model's mouth.
+# (transformers reads marks wherever they stand: there, your program has to guard against it.)
 #
 # ## By hand: what is asked of a row
 #
-# Training is the same as ever: at each place the model is asked for the next token. But only the story is to be learned.
-# Where nothing is asked, the target is -100, the number that PyTorch's cross-entropy leaves out.
+# Training is the same as before: at each place the model is asked for the next token. But only the story is to be learned.
+# Where nothing is asked, the target is -100, which PyTorch's cross-entropy skips.
 
 # %%
 short = [0, 1, 11, 12, 13, 2, 21, 22, 23, 0]
@@ -120,7 +120,7 @@ figures.row(texts, asked)
 # Look at the two ends of the blue part. The mark `<|assistant|>` is asked for the first word of the story. And the last word
 # is asked for `<|endoftext|>`: leave that out, and the model never learns to stop.
 #
-# **Exercise 19.1** · repair · ●●○ · 15 min · 4 points · teaches the two mistakes of nearly everybody · needs the table
+# **Exercise 19.1** · repair · ●●○ · 15 min · 4 points · teaches the two mistakes that nearly everybody makes · needs the table
 #
 # Here is what learners of other courses wrote, and asked for help with. It runs, and its loss falls. Two things are wrong.
 #
@@ -193,8 +193,8 @@ guess.reveal("far lower" if ratio < 0.5 else "higher" if ratio > 1.2 else "about
 print("its model writes:", reply.text)
 
 # %% [markdown]
-# A loss says how well a question is answered. It does not say which question. To be asked for the token that it has just
-# read is the easiest one there is, and so a model learns to stutter. **Read what the model writes before you trust its loss.**
+# A loss says how well a question is answered. It does not say which question. The easiest question there is asks for the
+# token that the model has just read, and so a model learns to stutter. **Read what the model writes before you trust its loss.**
 #
 # ## LoRA: learn beside the weights
 #
@@ -203,8 +203,8 @@ print("its model writes:", reply.text)
 #
 # $$y = x W^\top + \frac{\alpha}{R}\, (x A^\top)\, U^\top$$
 #
-# $R$ is the rank, $\alpha$ ("alpha") a number that you choose. `up` starts at zero: the model begins as it was. When all
-# is done, $W + \frac{\alpha}{R} U A$ is one matrix again, and nothing in its shape shows that it was tuned.
+# $R$ is the rank, $\alpha$ ("alpha") a number that you choose. `up` starts at zero: the model begins as it was. At the
+# end, $W + \frac{\alpha}{R} U A$ is one matrix again, and nothing in its shape shows that it was tuned.
 
 # %% tags=["nbval-check-output"]
 W, A, U = [[1, 0, 2], [0, 1, 0]], [[1, 1, 0]], [[2], [0]]  # (2, 3), rank 1: (1, 3) and (2, 1); alpha / R = 1
@@ -228,7 +228,7 @@ print("together:", both, "  by the merged matrix:", [sum(w * v for w, v in zip(l
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# First down to R numbers, then up: multiply `up @ down` and you have made a large matrix of two small ones for nothing.
+# First down to R numbers, then up: if you multiply `up @ down`, you make a large matrix out of two small ones for nothing.
 #
 # </details>
 
@@ -267,7 +267,7 @@ class LowRankUpdate(nn.Module):
 # %% [markdown]
 # **Exercise 19.3** · predict · ●●○ · 10 min · 2 points · teaches why LoRA fits anywhere · needs the shapes above
 #
-# The first recipe that everybody used for LLaMA-7B: rank 8, beside the **query** and the **value** matrix of each layer.
+# An early recipe for LLaMA-7B that many people used: rank 8, beside the **query** and the **value** matrix of each layer.
 # How many numbers learn? Compute it from `PRESETS["llama-7b"].config`, which has the width and the number of layers.
 #
 # <details><summary>Hint 1</summary>
@@ -319,19 +319,19 @@ test = list(instruct(seed=77, n=40, kept=True))  # combinations of demands that 
 replies = answer(student, tokenizer, [item.text for item in test], seed=2)
 live = obedience(test, replies)
 print(f"of {live['n_demands']} demands {live['demands']:.0%} are met; {live['stopped']:.0%} of the answers stop by themselves")
-print({part: f"{n} of {of}" for part, (n, of) in live["parts"].items()})
 share = live["parts"]["hero"][0] / live["parts"]["hero"][1]
+print("heroes: {} of {}".format(*live["parts"]["hero"]))
 guess.reveal("over three quarters" if share > 0.75 else "about half" if share >= 0.25 else "under a quarter")
 print("\n" + test[0].text + "\n\n" + replies[0].text)
 
 # %% [markdown]
-# Nothing was taught about stories here. The model could write them, and it could copy a word from far back. What it learned
-# is **where to copy from**. Look at the four counts: which demand lags behind? The record below has more of them.
+# This training taught nothing about stories. The model could write them already, and it could copy a word from far back. What
+# it learned is **where to copy from**.
 #
 # ## DoRA: the direction and the length
 #
 # A row of $W$ has a direction and a length. LoRA moves both at once. [DoRA](https://arxiv.org/abs/2402.09353) takes them
-# apart: the product turns the row, and one learned number $m$ ("length") a row says how long it is.
+# apart: the product turns the row, and one learned number $m$ ("length") for each row says how long it is.
 #
 # $$V = W + \tfrac{\alpha}{R} U A \qquad W' = m\, \frac{V}{\lVert V \rVert} \quad \text{for each row}$$
 #
@@ -378,7 +378,7 @@ with torch.no_grad():
 # ## What a FLOP of tuning buys
 #
 # Full tuning takes three times the work of a forward pass: forward, the gradient of what comes in, the gradient of the
-# weights. Whoever leaves the weights alone saves the third part, and pays for the thin products. So within equal FLOPs LoRA
+# weights. LoRA leaves the weights alone, so it saves the third part, and pays for the thin products instead. Within the same FLOPs it
 # takes more steps.
 
 # %% tags=["nbval-check-output"]
@@ -432,7 +432,7 @@ for name, runs in RUNS.items():
     print(line)
 
 # %% [markdown]
-# *Luck* are stories that nobody asked for; *base* is asked in the new form, which it has never seen. *Excess* is what plain
+# *Luck* is stories that nobody asked for; *base* is asked in the new form, which it has never seen. *Excess* is what plain
 # stories cost a model above their own entropy, in percent of it: what it forgot shows there. The interval is over seeds.
 # The live LoRA run above is the same with fewer steps and a smaller test.
 #
@@ -446,20 +446,20 @@ def paired(first, second, key="demands"):
     return interval([values[1][seed] - values[0][seed] for seed in values[0].keys() & values[1].keys()] or [math.nan])
 
 
-def told(first, second, key="demands"):
+def say_gap(first, second, key="demands"):
     """The difference in words, and whether it is one."""
     mean, half = paired(first, second, key)
     sure = half is not None and abs(mean) > half
-    error = "one seed, so no interval" if half is None else f"± {half:.1%}"
-    print(f"{second} minus {first}: {mean:+.1%} ({error})", "" if sure else "- no difference that can be told")
+    error = "one seed, so no interval" if half is None else f"± {100 * half:.1f}"
+    print(f"{second} minus {first}: {100 * mean:+.1f} points ({error})", "" if sure else "- no difference that can be told")
     return sure, mean
 
 
 # %%
-against = {name: told("LLaMA, full", f"LLaMA, {name}") for name in METHODS}
-between = told("LLaMA, lora", "LLaMA, dora")
+against = {name: say_gap("LLaMA, full", f"LLaMA, {name}") for name in METHODS}
+between = say_gap("LLaMA, lora", "LLaMA, dora")
 print("And what was forgotten, in excess on plain stories:")
-told("LLaMA, full", "LLaMA, lora", "plain_excess")
+say_gap("LLaMA, full", "LLaMA, lora", "plain_excess")
 winner = "too close to call"
 if all(sure and mean < 0 for sure, mean in against.values()):
     winner = "full tuning"
@@ -489,12 +489,12 @@ plots.curves(
 )  # fmt: skip
 
 # %% [markdown]
-# Look at the first figure's two groups: luck and base on the left, all that was tuned on the right. A bar is there where a
-# method has several seeds; between two methods nothing is proved by less than that. And each method has one rate, not the
+# Look at the first figure's two groups: luck and base on the left, all that was tuned on the right. A method with
+# several seeds has a bar; a difference smaller than the bars proves nothing. And each method has one rate, not the
 # best of many: a larger rate obeys sooner and forgets more. Seconds are those of a busy machine: compare steps and FLOPs.
 #
 # The runs are short: full tuning has 60 steps, 480 answers. A hero, a place and a thing are words that the model copies. It
-# had learned to look back for a word long before, and has only to learn where the wish stands. A kind of story can't be
+# could look back for a word long before, and only has to learn where the wish stands. A kind of story can't be
 # copied: twelve wishes must be tied to twelve plots, and the sentence that begins a plot shares few words with the wish. By
 # luck one of twelve fits, 8 %. Does full tuning's number for it lie above that?
 #
@@ -573,19 +573,19 @@ guess = predict(
 
 # %%
 DPO = [name for name in RUNS if ", dpo" in name]
-found = {name: told("LLaMA, full", name) for name in DPO}
+found = {name: say_gap("LLaMA, full", name) for name in DPO}
 for name in DPO:
     pairs = statistics.fmean(run["pairs"] for run in RUNS[name])
     print(f"{name}: {pairs:.0f} pairs, {RUNS[name][0]['steps']} steps of 4; excess on plain stories", end=" ")
     print(written([run["plain_excess"] for run in RUNS[name]], "{:.1%}"))
 if len(DPO) == 2:
-    told(*DPO)
+    say_gap(*DPO)
 sure, mean = found.get("LLaMA, dpo sigmoid", (False, 0.0))
 guess.reveal("no difference that can be told" if not sure else "more" if mean > 0 else "fewer")
 
 # %% [markdown]
-# At small size others saw the same: DPO's effect is small beside that of the first tuning, and it can show next to nothing.
-# It is made for wishes of which nobody can write the right answer down. Here somebody can: the grammar.
+# Others who tried DPO on small models report little effect beside that of the first tuning. DPO is made for wishes to which
+# nobody can write down the right answer. Here somebody can: the grammar.
 #
 # ## Talk to it
 #
@@ -621,14 +621,15 @@ OPENELM = {  # mean of the open leaderboard and MMLU, in percent: base -> instru
 error = 100 * math.sqrt(0.25 * 0.75 / 14_042)  # of a share near 25 %, with MMLU's number of questions
 for size, (mean, mmlu) in OPENELM.items():
     (a, b), (c, d) = mean, mmlu
-    print(f"{size:5} mean {a} -> {b} ({b - a:+.2f})   MMLU {c} -> {d} ({d - c:+.2f}), guessing 25 ± {error:.2f}")
+    apart = (d - c) / (error * 2**0.5)  # both scores have an error, so their squares add up
+    print(f"{size:5} mean {a} -> {b} ({b - a:+.2f})   MMLU {c} -> {d} ({d - c:+.2f}, {apart:+.1f} errors), guessing 25")
 risen = [sum(after > before for before, after in (row[i] for row in OPENELM.values())) for i in (0, 1)]
 changes = f"the mean rises at {risen[0]} of 4 sizes, MMLU at {risen[1]} of 4"
 claim("openelm-instruct", "holds" if risen[0] == 4 else "does not hold here", changes)
 
 # %% [markdown]
 # The mean holds. MMLU does not: it has four answers to a question, and all eight numbers lie within some two points of
-# guessing, yet the falls are larger than their errors. "At every size" is about a mean of tasks, in which some rise by more than
+# guessing. Two of its three falls are larger than twice their error, too large to be luck. "At every size" is about a mean of tasks, in which some rise by more than
 # others fall.
 #
 # OpenELM also compares LoRA with DoRA, on the same questions: about equal on average. What does your record say?

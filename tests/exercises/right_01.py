@@ -1,5 +1,7 @@
 """Right answers to the exercises of lesson 01, written in other ways: the check must let them through."""
 
+from heapq import heapify, heappop, heappush
+
 from lessons.exercises import lesson_01_wrong as other
 from lib.text.bpe import join
 from lib.text.trie import ID
@@ -133,23 +135,33 @@ def by_slices(symbols, pair, new):
 
 
 @right("01.2")
-def sweep(symbols, ranks):
-    """Each merge once, in the order learned: the same result."""
-    for first, second in sorted(ranks, key=ranks.get):
-        symbols = join(symbols, (first, second), first + second)
-    return symbols
+def by_a_queue(symbols, ranks):
+    """Neighbours of a linked list wait in a heap by rank and place; entries that are out of date are thrown away."""
+    parts, after = list(symbols), list(range(1, len(symbols) + 1))
+    heap = [(ranks[pair], i, pair) for i, pair in enumerate(zip(parts, parts[1:], strict=False)) if pair in ranks]
+    heapify(heap)
+    while heap:
+        _, i, (left, right_one) = heappop(heap)
+        j = after[i] if parts[i] is not None else len(parts)
+        if j >= len(parts) or (parts[i], parts[j]) != (left, right_one):
+            continue
+        parts[i], parts[j], after[i] = left + right_one, None, after[j]
+        for k in (i, next((h for h in range(i - 1, -1, -1) if parts[h] is not None), None)):
+            if k is not None and after[k] < len(parts) and (pair := (parts[k], parts[after[k]])) in ranks:
+                heappush(heap, (ranks[pair], k, pair))
+    return [part for part in parts if part is not None]
 
 
 @right("01.3")
-def by_dictionary(root, data):
-    """Another way: try the longest beginning first."""
-    for length in range(len(data), 0, -1):
-        node = root
-        for byte in data[:length]:
-            node = node.get(byte, {})
-        if ID in node:
-            return node[ID], length
-    return -1, 0
+def by_all_matches(root, data):
+    """Collect each token on the way down, then take the last."""
+    found, node = [(-1, 0)], root
+    for length, byte in enumerate(data, 1):
+        if byte not in node:
+            break
+        node = node[byte]
+        found += [(node[ID], length)] if ID in node else []
+    return max(found, key=lambda match: match[1])
 
 
 @right("01.4")
