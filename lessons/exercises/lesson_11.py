@@ -2,10 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from lessons.checker.check import Checks
+from lessons.checker.effort import Effort, without_a_loop
 from lessons.checker.limits import InWords
 from lessons.exercises.lesson_11_wrong import (
     WRONG_CHUNKS,
@@ -34,21 +33,6 @@ def heads(e, T, B=2, H=3, N=4, D=5):
     return e.randn(B, H, T, N), e.randn(B, H, T, N), e.randn(B, H, T, D)
 
 
-class Effort(TorchDispatchMode):
-    """While active, count the calls of torch and keep the size of the largest tensor that was written."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls = self.largest = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        """Call a tensor function, and look at what it wrote."""
-        result = function(*args, **(kwargs or {}))
-        self.calls += 1
-        self.largest = max([self.largest, *(t.numel() for t in tree_leaves(result) if isinstance(t, torch.Tensor))])
-        return result
-
-
 def by_chunks_indeed(answer, q, k, v, chunk):
     """Call a chunked form, and see that it takes neither single tokens nor the matrix of all pairs."""
     with Effort() as effort:
@@ -58,15 +42,6 @@ def by_chunks_indeed(answer, q, k, v, chunk):
         raise InWords(f"right, but in far more than the {steps} steps that {chunk} tokens at a time take")
     if effort.largest >= q.shape[2] ** 2:
         raise InWords(f"right, but by the matrix of all pairs, and not by those of {chunk} tokens")
-    return result
-
-
-def without_a_loop(answer, q, k, v, w):
-    """Call a decay in its matrix form, and see that it does not go token by token."""
-    with Effort() as effort:
-        result = answer(q, k, v, w)
-    if effort.calls > 2 * q.shape[2]:
-        raise InWords("right, but token by token: write it without a loop over time")
     return result
 
 
@@ -252,7 +227,9 @@ def decay(e):
     e.case("one token", *heads(e, 1), torch.tensor([0.5, 0.9, 0.99]))
     e.case("nothing fades", *heads(e, 6, H=1), torch.ones(1))
     e.case("as many tokens as heads", *heads(e, 4, H=4), torch.tensor([0.3, 0.6, 0.8, 0.95]))
-    e.case("300 tokens, w 0.01 and 0.999", *heads(e, 300, B=1, H=2), torch.tensor([0.01, 0.999]), call=without_a_loop)
+    e.case(
+        "300 tokens, w 0.01 and 0.999", *heads(e, 300, B=1, H=2), torch.tensor([0.01, 0.999]), call=without_a_loop(300)
+    )
     for hint, shares in WRONG_FADING.items():
         e.mistake(hint, faded(shares))
     e.mistake(

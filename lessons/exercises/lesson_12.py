@@ -83,7 +83,9 @@ WRONG_TIME = {
     "log_w has lost its minus: it is -e^d, or the memory grows.": dict(decay=lambda d: d.exp()),
     "that is w, e^(-e^d): wkv wants its logarithm, -e^d.": dict(decay=lambda d: (-d.exp()).exp()),
     "the exp of the decay is missing: log_w = -e^d, not -d.": dict(decay=lambda d: -d),
+    "the minus stands inside of the exp: log_w = -e^d, and (-d).exp() is e^-d.": dict(decay=lambda d: (-d).exp()),
     "the shares of key and value are swapped.": dict(order=(1, 0, 2)),
+    "the three mixed inputs come as their shares are given, x_k, x_v, x_r: not x_r, x_k, x_v.": dict(order=(1, 2, 0)),
     "the shares of key and receptance are swapped.": dict(order=(2, 1, 0)),
     "one share for all three: each has its own.": dict(order=(0, 0, 0)),
     "x and the tokens before are swapped: share 1 is the token itself.": dict(inputs=lambda x, b, m: (b, x, m)),
@@ -91,6 +93,9 @@ WRONG_TIME = {
     "the memory is not carried: it begins anew in each call.": dict(inputs=lambda x, b, m: (x, b, None)),
     "the last token is not carried: return it in the state.": dict(ends=lambda last, m: (None, m)),
     "the state is thrown away: return (last, memory).": dict(ends=lambda last, m: None),
+    "the memory in the state is one tensor: hand on the second result of wkv, with its three.": dict(
+        ends=lambda last, m: (last, m[0])
+    ),
     "the two parts of the state are swapped: (last, memory).": dict(ends=lambda last, m: (m, last)),
 }
 
@@ -124,6 +129,15 @@ WRONG_CHANNELS = {
     "the gate is inside the value matrix's sum: it multiplies what comes out.": dict(
         out=lambda layer, r, hidden: layer.value(hidden * r.mean(-1, keepdim=True))
     ),
+    "the square comes after the value matrix: relu, square, then `self.value`.": dict(
+        inner=torch.relu, out=lambda layer, r, hidden: r * layer.value(hidden).square()
+    ),
+    "the mixed token is handed on: the next part needs the last token itself, as `shift` returns it.": dict(
+        give=lambda last, mixed: mixed
+    ),
+    "the receptance sees the token itself: it has a mix of its own, x_r.": dict(plain=(1,)),
+    "the key sees the token itself: it has a mix of its own, x_k.": dict(plain=(0,)),
+    "nothing is mixed: x_k and x_r, not x.": dict(plain=(0, 1)),
     "the gate is not used.": dict(out=lambda layer, r, hidden: layer.value(hidden)),
 }
 
@@ -154,6 +168,18 @@ def unfaded_top(first, second, n, log_w):
     return past * first[0] + new * second[0], past * first[1] + new * second[1], top
 
 
+def both_tops(first, second, n, log_w):
+    """Bring the sums to one top, and return another: that of the first before it fades."""
+    above, below, _ = join(first, second, n, log_w)
+    return above, below, torch.maximum(first[2], second[2])
+
+
+def true_sums(first, second, n, log_w):
+    """Multiply each sum by e^top, so that the new top is 0."""
+    one, two = (first[2] + n * log_w).exp(), second[2].exp()
+    return one * first[0] + two * second[0], one * first[1] + two * second[1], torch.zeros_like(one)
+
+
 def remembered(answer, k1, v1, k2, v2, log_w):
     """Join the memories of two texts; return the mean and the logarithm of the sum, whatever top was taken."""
     zero = torch.zeros_like(log_w)
@@ -182,6 +208,10 @@ def joining(e):
     )
     for hint, changed in WRONG_JOINS.items():
         e.mistake(hint, joined(**changed))
+    e.mistake("the top that comes back is not the one that was taken off the sums: the first one has faded.", both_tops)
+    e.mistake(
+        "e^top makes true sums of both, and overflows: bring both to the larger top, exp(faded - top).", true_sums
+    )
     e.mistake(
         "the tops are compared before the first one has faded: what is left of both can be lost in rounding.",
         unfaded_top,
@@ -195,6 +225,9 @@ WRONG_JOINS = {
     "it fades once too seldom: n times, not n - 1.": dict(fade=lambda top, n, w: top + (n - 1) * w),
     "it grows: log_w is below zero, add it.": dict(fade=lambda top, n, w: top - n * w),
     "the second memory fades, not the first.": dict(order=-1),
+    "the top is multiplied by w^n: it is an exponent, so n * log_w is added to it.": dict(
+        fade=lambda top, n, w: top * (n * w).exp()
+    ),
     "the sums are added as they are: each is relative to a top of its own.": dict(sums=lambda a, b, x, y: x + y),
     "above and below are swapped: the order is above, below, top.": dict(
         give=lambda above, below, top: (below, above, top)

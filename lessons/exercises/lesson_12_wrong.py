@@ -103,6 +103,8 @@ WRONG_WKV = {
         read_by(torch.maximum, own=lambda u, k: k)
     ),
     "it writes before it reads: the token is in the mean twice.": by(order=1),
+    "it writes, then reads above / below: read the memory as the token before left it, with the bonus for the token"
+    " itself.": by(lambda m, k, v, log_w, u: m[0] / m[1], order=1),
     "the token itself is not in the mean: only the memory is read.": by(
         read_by(torch.maximum, lambda past, own, above, below, v: (past * above, past * below))
     ),
@@ -115,7 +117,7 @@ WRONG_WKV = {
     "the past is not brought to the new top when it is written.": by(
         writing=write_by(sums=lambda past, own, above, below, v: (above + own * v, below + own))
     ),
-    "nothing fades: the top falls by |w| at each step, top + log_w.": by(writing=write_by(fade=lambda top, w: top)),
+    "nothing fades: the top falls by |log_w| at each step, top + log_w.": by(writing=write_by(fade=lambda top, w: top)),
     "the token before has faded once too often: fade what was there before, then add it as it is.": by(
         writing=lambda m, k, v, w, u: write(m, k + w, v, w, u)
     ),
@@ -126,6 +128,12 @@ WRONG_WKV = {
         writing=top_forgotten
     ),
     "the top is replaced before the past is faded: `past` needs the old one.": by(writing=top_replaced),
+    "the top that is kept is not the one that was taken off the sums: the new top is `largest`.": by(
+        writing=lambda m, k, v, w, u: (*write(m, k, v, w, u)[:2], torch.maximum(m[2], k))
+    ),
+    "the sums are written as in `naive`, and the top stays where it began: take the new top off both exponents.": by(
+        writing=lambda m, k, v, w, u: (w.exp() * m[0] + k.exp() * v, w.exp() * m[1] + k.exp(), m[2])
+    ),
     "it fades by the share itself, w: in the exponent stands its logarithm, log_w.": by(
         writing=write_by(fade=lambda top, w: top + w.exp())
     ),
@@ -170,6 +178,13 @@ WRONG_SHIFT = {
     "the first token is before itself: there stands zero, or `last`.": lambda x, last=None: (
         torch.cat([x[:, :1], x[:, :-1]], 1),
         x[:, -1],
+    ),
+    "the first token is before itself: at the start of a text there stands zero.": lambda x, last=None: (
+        torch.cat([x[:, :1] if last is None else last[:, None], x[:, :-1]], 1),
+        x[:, -1],
+    ),
+    "`last` is given, and the first token itself stands there: a text that goes on begins with `last`.": (
+        lambda x, last=None: (torch.cat([0 * x[:, :1] if last is None else x[:, :1], x[:, :-1]], 1), x[:, -1])
     ),
     "the first token is returned as the last.": lambda x, last=None: (shift(x, last)[0], x[:, 0]),
     "the last of the tokens before is returned: the next call needs x[:, -1].": lambda x, last=None: (
@@ -216,16 +231,21 @@ def time_mix(gate=torch.sigmoid, decay=lambda d: -d.exp(), order=(0, 1, 2), inpu
     return Answer
 
 
-def channel_mix(inner=None, gate=torch.sigmoid, swap=False, use=lambda last: last, out=None):
-    """Return a class of channel mixers that differs from lib's in one part of its forward pass."""
+def channel_mix(inner=None, gate=torch.sigmoid, swap=False, use=lambda last: last, out=None, give=None, plain=()):
+    """Return a class of channel mixers that differs from lib's in one part of its forward pass.
+
+    give(last, x_k): what is handed on; plain: which of key (0) and receptance (1) sees x itself, not mixed.
+    """
 
     class Answer(ChannelMix):
         def forward(self, x, state=None, shared=None):
             before, last = shift(x, use(state))
             shares = self.mix_key, self.mix_receptance
-            x_k, x_r = mix(x, before, *(shares[::-1] if swap else shares))
+            mixed = mix(x, before, *(shares[::-1] if swap else shares))
+            x_k, x_r = (x if i in plain else z for i, z in enumerate(mixed))
             hidden = (inner or (lambda z: z.relu().square()))(self.key(x_k))
             r = gate(self.receptance(x_r))
-            return (out(self, r, hidden) if out else r * self.value(hidden)), last
+            y = out(self, r, hidden) if out else r * self.value(hidden)
+            return y, give(last, x_k[:, -1]) if give else last
 
     return Answer

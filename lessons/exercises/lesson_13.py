@@ -4,13 +4,19 @@ import torch
 import torch.nn.functional as F
 
 from lessons.checker.check import Checks
+from lessons.checker.effort import without_a_loop
 from lessons.checker.limits import InWords
 from lessons.exercises.lesson_13_wrong import (
     WRONG_CHUNKS,
-    WRONG_LAYERS,
     WRONG_LOOPS,
+    Swapped,
     chunked,
+    dealt_out,
+    eagle,
+    side_by_side,
+    split_in_time,
 )
+from lib.layers.heads import to_heads
 from lib.layers.rwkv5 import TimeMix, wkv
 
 checks = Checks("13")
@@ -50,6 +56,8 @@ def chunk(e):
     e.case("a decay for each token", *inputs(e, 2, 2, 4, 3, timed=True))
     e.case("no decay", *inputs(e, 1, 2, 6, 3)[:3], torch.zeros(2, 1, 3), e.randn(2, 3), e.randn(1, 2, 3, 3))
     e.case("2 tokens", *inputs(e, 2, 2, 2, 5))
+    gentle, memory = torch.full((2, 1, 4), -0.1), e.randn(1, 2, 4, 4)
+    e.case("a chunk of 64", *inputs(e, 1, 2, 64, 4)[:3], gentle, e.randn(2, 4), memory, call=without_a_loop(64))
     for hint, wrong in WRONG_CHUNKS.items():
         e.mistake(hint, wrong)
 
@@ -76,6 +84,13 @@ def normed(dims, eps=None, unbiased=False, last=lambda y: y.transpose(1, 2).flat
         return last(y / (var + (given if eps is None else eps)).sqrt()) * weight + bias
 
     return norm
+
+
+def eps_outside(y, weight, bias, eps=64e-5, correction=0):
+    """Return a norm that adds eps behind the root."""
+    y = y - y.mean(-1, keepdim=True)
+    y = y / (y.std(-1, keepdim=True, correction=correction) + eps)
+    return y.transpose(1, 2).flatten(-2) * weight + bias
 
 
 @checks.exercise("13.3", head_norm, points=3, kind="repair")
@@ -108,20 +123,33 @@ def norms(e):
         normed(-1, last=lambda y: y.reshape(len(y), y.shape[2], -1)),
     )
     e.mistake(
-        "there are H groups, one a head, not N.",
-        lambda y, w, b, eps=64e-5: grouped(y, w, b, eps, groups=y.shape[-1]).view(len(y), y.shape[2], -1),
-    )
-    e.mistake(
-        "the rows come back in the wrong order: (b t), as they went.",
-        lambda y, w, b, eps=64e-5: grouped(y, w, b, eps).view(y.shape[2], len(y), -1).transpose(0, 1),
-    )
-    e.mistake("the rows are not cut again: back to (B, T, C).", lambda y, w, b, eps=64e-5: grouped(y, w, b, eps))
-    e.mistake(
         "weight and bias are not handed on to F.group_norm.",
         lambda y, w, b, eps=64e-5: head_norm(y, torch.ones_like(w), 0 * b, eps),
     )
     e.mistake("the weight is left out.", lambda y, weight, bias, eps=64e-5: head_norm(y, 0 * weight + 1, bias, eps))
     e.mistake("the bias is left out.", lambda y, weight, bias, eps=64e-5: head_norm(y, weight, 0 * bias, eps))
+    for hint, wrong in WRONG_ROWS.items():
+        e.mistake(hint, wrong)
+
+
+WRONG_ROWS = {
+    "there are H groups, one a head, not N.": lambda y, w, b, eps=64e-5: grouped(y, w, b, eps, groups=y.shape[-1]).view(
+        len(y), y.shape[2], -1
+    ),
+    "the rows come back in the wrong order: (b t), as they went.": lambda y, w, b, eps=64e-5: (
+        grouped(y, w, b, eps).view(y.shape[2], len(y), -1).transpose(0, 1)
+    ),
+    "the rows are not cut again: back to (B, T, C).": lambda y, w, b, eps=64e-5: grouped(y, w, b, eps),
+    "the channels lie as (n h), so that a group holds some of each head: (h n), side by side.": (
+        lambda y, w, b, eps=64e-5: F.group_norm(y.permute(0, 2, 3, 1).reshape(-1, len(w)), y.shape[1], w, b, eps).view(
+            len(y), -1, len(w)
+        )
+    ),
+    "eps is added to the spread: it stands under the root, (variance + eps).sqrt().": lambda *z: eps_outside(*z),
+    "eps is added to the spread, and that divides by N - 1: (variance + eps).sqrt(), with correction=0.": (
+        lambda *z: eps_outside(*z, correction=1)
+    ),
+}
 
 
 def in_pieces(module, x, sizes):
@@ -149,8 +177,52 @@ def layer(e):
         ("another eps", (8, 4, 0.3), [4]),
     ):
         e.case(name, e.randn(2, sum(sizes), build[0]), sizes, build=build)
-    for hint, wrong in WRONG_LAYERS.items():
-        e.mistake(hint, wrong)
+    for hint, changed in WRONG_LAYERS.items():
+        e.mistake(hint, eagle(**changed))
+    e.mistake("the two parts of the state are swapped: (last, S).", Swapped)
+
+
+WRONG_LAYERS = {
+    "the receptance has a sigmoid, as in RWKV-4: here it is a question and may be negative.": dict(ask=torch.sigmoid),
+    "log_w is the parameter itself: log_w = -e^decay.": dict(log_w=lambda d: -d.abs()),
+    "log_w is d as it is learned: log_w = -e^decay.": dict(log_w=lambda d: d),
+    "the channels of a head lie side by side, (h n), and are not dealt out in turns, (n h).": dict(heads=dealt_out),
+    "the mixed inputs come in the order of RWKV-4: here it is x_r, x_k, x_v, x_g.": dict(
+        swap=lambda r, k, v, g: (k, v, r, g)
+    ),
+    "log_w has lost its minus: log_w = -e^decay.": dict(log_w=torch.exp),
+    "that is w, and wkv takes its logarithm: log_w = -e^decay.": dict(log_w=lambda d: (-d.exp()).exp()),
+    "the bonus is taken as e^bonus: take it as it is.": dict(bonus=torch.exp),
+    "the norm by heads is left out.": dict(norm=lambda self, y: side_by_side(y)),
+    "all channels are normalised together: each head by itself.": dict(
+        norm=lambda self, y: F.group_norm(side_by_side(y).flatten(0, 1), 1, self.norm.weight, self.norm.bias,
+                                          self.norm.eps).view_as(side_by_side(y))
+    ),
+    "the norm's eps is 1e-5: the layer was built with another, self.norm.eps.": dict(
+        norm=lambda self, y: F.group_norm(side_by_side(y).flatten(0, 1), self.n_heads, self.norm.weight,
+                                          self.norm.bias, 1e-5).view_as(side_by_side(y))
+    ),
+    "the gate is a sigmoid: it is silu.": dict(gate=torch.sigmoid),
+    "the gate has no silu.": dict(gate=lambda z: z),
+    "the gate is left out.": dict(out=lambda self, y, g: self.output(y)),
+    "gated after the output matrix: first the gate, then output.": dict(out=lambda self, y, g: self.output(y) * g),
+    "the output matrix is left out.": dict(out=lambda self, y, g: y * g),
+    "the mixed inputs are swapped: keys are made of x_k, values of x_v.": dict(
+        swap=lambda r, k, v, g: (r, v, k, g)
+    ),
+    "the gate is made of x_r: it has an input of its own, x_g.": dict(swap=lambda r, k, v, g: (r, k, v, r)),
+    "(B, T, C) is cut into heads as (B, H, T, N) at once, so that tokens and heads mix: to_heads.": dict(
+        heads=split_in_time
+    ),
+    "the gate sees the token itself: it has a mix of its own, x_g.": dict(plain=(3,)),
+    "nothing is mixed: x_r, x_k, x_v and x_g, not x.": dict(plain=(0, 1, 2, 3)),
+    "the key is made of x_r: it has an input of its own, x_k.": dict(swap=lambda r, k, v, g: (r, r, v, g)),
+    "gated before the norm, which takes the gate's size out again: first the norm, then the gate.": dict(
+        norm=lambda self, y: y, out=lambda self, y, g: self.output(self.norm(y * to_heads(g, self.n_heads)))
+    ),
+    "log_w has its axis of time in the wrong place: (H, 1, N), so [:, None].": dict(axis=-1),
+    "S is not handed on: the memory is empty at each call.": dict(carry=False),
+}  # fmt: skip
 
 
 def join(first, second, log_w):
@@ -182,6 +254,18 @@ def two_readers(e):
         "the decays lack an axis for the columns: [..., None].": lambda a, b, w: w.sum(-2).exp() * a + b,
         "only one token's decay is taken: the logs of all add up.": lambda a, b, w: join(a, b, w[:, :, :1]),
         "the last token's decay is left out: S fades at that one, too.": lambda a, b, w: join(a, b, w[:, :, :-1]),
+        "the first token's decay is left out: the first memory fades at that one, too.": lambda a, b, w: join(
+            a, b, w[:, :, 1:]
+        ),
+        "the first token's decay is taken for all: each has its own.": lambda a, b, w: join(
+            a, b, w[:, :, :1].expand_as(w)
+        ),
+        "the last token's decay is taken for all: each has its own.": lambda a, b, w: join(
+            a, b, w[:, :, -1:].expand_as(w)
+        ),
+        "the sum goes over the rows, too: each row fades by itself, so over time alone, dim=2.": lambda a, b, w: (
+            w.sum((2, 3)).exp()[..., None, None] * a + b
+        ),
         "these are logarithms: exp of their sum.": lambda a, b, w: w.sum(-2)[..., None] * a + b,
         "the decays are added, not multiplied: exp of the sum of the logs.": lambda a, b, w: (
             w.exp().sum(-2)[..., None] * a + b

@@ -1,4 +1,4 @@
-"""Wrong forms of lesson 13: of the recurrence, its chunk and its layer, one slip each, and the parts to make them."""
+"""Wrong forms of lesson 13: of the recurrence and its chunk, one slip each, and the parts to make others."""
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,20 @@ def in_place(r, k, v, log_w, u, state=None):
     return y, S if state is None else state.copy_(S)
 
 
+def bonus_kept(write):
+    """Return a recurrence that writes the bonus into the memory, by write(S, kv, w)."""
+
+    def wkv(r, k, v, log_w, u, state=None):
+        return loop(reads, lambda S, kv, w: write(S, column(u) * kv, w))(r, k, v, log_w, u, state)
+
+    return wkv
+
+
 WRONG_LOOPS = {
+    "the bonus is written into S: it counts for the token itself alone, when that reads.": bonus_kept(writes),
+    "the bonus is written into S, and fades at once: S becomes w S + k^T v, without u.": bonus_kept(
+        lambda S, kv, w: column(w) * (S + kv)
+    ),
     "what is written fades at once: fade S first, then add the new pair.": loop(
         reads, lambda S, kv, w: column(w) * (S + kv)
     ),
@@ -102,7 +115,7 @@ WRONG_LOOPS = {
     "the decay is e^(-e^log_w): that is how log_w was made; here w = log_w.exp().": loop(
         reads, writes, of_log=lambda z: (-z.exp()).exp()
     ),
-    "S is values by keys: the key is the column, k_t[..., None], and the value the row.": loop(
+    "your S is values by keys: here it is keys by values, the key a column, k_t[..., None], and the value a row.": loop(
         reads, writes, pair=lambda k, v: column(v) * row(k)
     ),
     "the memory is asked by its columns: r S, not S r.": loop(
@@ -114,12 +127,15 @@ WRONG_LOOPS = {
 }
 
 
-def chunked(asks=None, leaves=None, low=-1, own=None, past=None, end=None, axis=-2):
-    """Return a chunk with some of its parts changed. left: the running sum of log_w, e: the same at the chunk's end."""
+def chunked(asks=None, leaves=None, low=-1, own=None, past=None, end=None, axis=-2, at=None):
+    """Return a chunk with some of its parts changed. left: the running sum of log_w, e: the same at the chunk's end.
+
+    at(left, log_w): what e is read from.
+    """
 
     def one_chunk(r, k, v, log_w, u, S):
         left = log_w.expand_as(k).cumsum(axis)
-        e = left[..., -1, :, None].exp()
+        e = (at(left, log_w.expand_as(k)) if at else left)[..., -1, :, None].exp()
         a = asks(r, left, log_w) if asks else r * (left - log_w).exp()
         b = leaves(k, left, log_w) if leaves else k * (-left).exp()
         pairs = a @ b.mT if low is None else (a @ b.mT).tril(low)
@@ -142,6 +158,9 @@ WRONG_CHUNKS = {
     ),
     "the decays are left out: that is linear attention.": chunked(asks=lambda r, *_: r, leaves=lambda k, *_: k),
     "the token itself is counted twice: pairs need .tril(-1).": chunked(low=0),
+    "the pairs hold the token itself, with its decays: it counts u, so .tril(-1), and r u k on the diagonal.": chunked(
+        low=0, own=lambda r, u, k: 0 * (r * k).sum(-1)
+    ),
     "there is no mask: tokens read what is written later.": chunked(low=None),
     "the mask is one too narrow: the token before is missing, .tril(-1).": chunked(low=-2),
     "the old memory's columns fade on the way to the end: a decay belongs to a row, left[..., -1, :, None].": chunked(
@@ -172,37 +191,57 @@ WRONG_CHUNKS = {
     ),
     "what the chunk wrote is not in the memory.": chunked(end=lambda e, S, written, plain: e * S),
     "the old memory is lost: end * (S + ...).": chunked(end=lambda e, S, written, plain: e * written),
+    "the memory fades by the last token's decay alone: by those of all L, left[..., -1, :, None].": chunked(
+        at=lambda left, log_w: log_w
+    ),
+    "a loop over time is right, and slow: here the pairs of a chunk meet in products of matrices.": right_wkv,
     "the running sum goes over the channels: time is axis -2.": chunked(axis=-1),
 }
 
 
-def layer(middle):
-    """Return a TimeMix whose forward has another middle: (self, x_r, x_k, x_v, x_g, S) -> (what is returned, S)."""
+def layer(middle, plain=()):
+    """Return a TimeMix whose forward has another middle: (self, x_r, x_k, x_v, x_g, S) -> (what is returned, S).
+
+    plain: which of the four are the tokens themselves, not mixed.
+    """
 
     class Layer(TimeMix):
         def forward(self, x, state, shared=None):
             last, S = state or (None, None)
             before, last = shift(x, last)
             shares = self.mix_receptance, self.mix_key, self.mix_value, self.mix_gate
-            y, S = middle(self, *mix(x, before, *shares), S)
+            mixed = [x if i in plain else z for i, z in enumerate(mix(x, before, *shares))]
+            y, S = middle(self, *mixed, S)
             return y, (last, S)
 
     return Layer
 
 
-def eagle(ask=None, log_w=None, bonus=None, norm=None, gate=F.silu, heads=to_heads, swap=None, carry=True, out=None):
-    """Return a layer with some of its parts changed."""
+def eagle(
+    ask=None,
+    log_w=None,
+    bonus=None,
+    norm=None,
+    gate=F.silu,
+    heads=to_heads,
+    swap=None,
+    carry=True,
+    out=None,
+    plain=(),
+    axis=1,
+):
+    """Return a layer with some of its parts changed. axis: where log_w gets its axis of time."""
 
     def middle(self, x_r, x_k, x_v, x_g, S):
         x_r, x_k, x_v, x_g = swap(x_r, x_k, x_v, x_g) if swap else (x_r, x_k, x_v, x_g)
         r, k, v = (heads(z, self.n_heads) for z in (self.receptance(x_r), self.key(x_k), self.value(x_v)))
         decay = log_w(self.decay) if log_w else -self.decay.exp()
         u = bonus(self.bonus) if bonus else self.bonus
-        y, S = right_wkv(ask(r) if ask else r, k, v, decay[:, None], u, S if carry else None)
+        y, S = right_wkv(ask(r) if ask else r, k, v, decay.unsqueeze(axis), u, S if carry else None)
         y, g = (norm or (lambda self, y: self.norm(y)))(self, y), gate(self.gate(x_g))
         return out(self, y, g) if out else self.output(y * g), S
 
-    return layer(middle)
+    return layer(middle, plain)
 
 
 def side_by_side(y):
@@ -229,40 +268,3 @@ class Swapped(TimeMix):
         """Swap on the way in and on the way out."""
         y, (last, S) = super().forward(x, state and state[::-1], shared)
         return y, (S, last)
-
-
-WRONG_LAYERS = {
-    "the receptance has a sigmoid, as in RWKV-4: here it is a question and may be negative.": eagle(ask=torch.sigmoid),
-    "log_w is the parameter itself: log_w = -e^decay.": eagle(log_w=lambda d: -d.abs()),
-    "log_w is d as it is learned: log_w = -e^decay.": eagle(log_w=lambda d: d),
-    "the channels of a head lie side by side, (h n), and are not dealt out in turns, (n h).": eagle(heads=dealt_out),
-    "the mixed inputs come in the order of RWKV-4: here it is x_r, x_k, x_v, x_g.": eagle(
-        swap=lambda r, k, v, g: (k, v, r, g)
-    ),
-    "log_w has lost its minus: log_w = -e^decay.": eagle(log_w=torch.exp),
-    "that is w, and wkv takes its logarithm: log_w = -e^decay.": eagle(log_w=lambda d: (-d.exp()).exp()),
-    "the bonus is taken as e^bonus: take it as it is.": eagle(bonus=torch.exp),
-    "the norm by heads is left out.": eagle(norm=lambda self, y: side_by_side(y)),
-    "all channels are normalised together: each head by itself.": eagle(
-        norm=lambda self, y: F.group_norm(side_by_side(y).flatten(0, 1), 1, self.norm.weight, self.norm.bias,
-                                          self.norm.eps).view_as(side_by_side(y))
-    ),
-    "the norm's eps is 1e-5: the layer was built with another, self.norm.eps.": eagle(
-        norm=lambda self, y: F.group_norm(side_by_side(y).flatten(0, 1), self.n_heads, self.norm.weight,
-                                          self.norm.bias, 1e-5).view_as(side_by_side(y))
-    ),
-    "the gate is a sigmoid: it is silu.": eagle(gate=torch.sigmoid),
-    "the gate has no silu.": eagle(gate=lambda z: z),
-    "the gate is left out.": eagle(out=lambda self, y, g: self.output(y)),
-    "gated after the output matrix: first the gate, then output.": eagle(out=lambda self, y, g: self.output(y) * g),
-    "the output matrix is left out.": eagle(out=lambda self, y, g: y * g),
-    "the mixed inputs are swapped: keys are made of x_k, values of x_v.": eagle(
-        swap=lambda r, k, v, g: (r, v, k, g)
-    ),
-    "the gate is made of x_r: it has an input of its own, x_g.": eagle(swap=lambda r, k, v, g: (r, k, v, r)),
-    "(B, T, C) is cut into heads as (B, H, T, N) at once, so that tokens and heads mix: to_heads.": eagle(
-        heads=split_in_time
-    ),
-    "S is not handed on: the memory is empty at each call.": eagle(carry=False),
-    "the two parts of the state are swapped: (last, S).": Swapped,
-}  # fmt: skip

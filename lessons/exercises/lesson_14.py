@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from lessons.checker.check import Checks
+from lessons.checker.effort import without_a_loop
 from lessons.exercises.lesson_14_wrong import WRONG_ANSWERS, WRONG_STEPS, WRONG_WRITING, answers, stepwise
 from lib.layers import rwkv7
 from lib.layers.heads import to_heads
@@ -33,6 +34,12 @@ WRONG_DECAYS = {
     "this is w itself, or its e to the power: its logarithm is asked for.": lambda x, bias, down, up: torch.exp(
         -(bias + torch.tanh(x @ down) @ up).exp()
     ),
+    "this is d: its logarithm of the decay is log w = -exp(d).": lambda x, bias, down, up: (
+        bias + torch.tanh(x @ down) @ up
+    ),
+    "the minus stands inside of the exp, (-d).exp(): log w = -exp(d).": lambda x, bias, down, up: (
+        -bias - torch.tanh(x @ down) @ up
+    ).exp(),
     "one exp is missing: log w = -exp(d), not -d.": lambda x, bias, down, up: -(bias + torch.tanh(x @ down) @ up),
     "the tanh stands behind `up`: it belongs between `down` and `up`.": lambda x, bias, down, up: (
         -(bias + torch.tanh(x @ down @ up)).exp()
@@ -117,6 +124,12 @@ def removing(e):
               lambda k, rate, factor, H: removal(k, mean_of_heads(rate, H), factor, H))  # fmt: skip
     e.mistake("the rate is squared in b: once is enough.",
               lambda k, rate, factor, H: removal(k, rate.square(), factor, H))  # fmt: skip
+    e.mistake("the minus is on b: it belongs to a, which asks.", lambda *z: tuple(-part for part in removal(*z)))
+    e.mistake("the root of the rate is in both: a is the removal key itself, and the rate goes into b alone.",
+              lambda k, rate, factor, H: (-(b := removal(k, rate.sqrt(), factor, H)[1]), b))  # fmt: skip
+    e.mistake("b is normalised again, which takes the size of the rate out.", lambda *z: (
+        removal(*z)[0], F.normalize(removal(*z)[1], dim=-1)))  # fmt: skip
+    e.mistake("it is divided by the square of its length: the root is missing.", divided_by_square)
     e.mistake("the learned factor is missing.", lambda k, rate, factor, H: removal(k, rate, torch.ones_like(factor), H))
     e.mistake(
         "nothing is normalised: a long key makes the memory explode.",
@@ -129,6 +142,13 @@ def removing(e):
             for z, s in zip(removal(k, rate, torch.ones_like(factor), H), [factor.view(H, 1, -1)] * 2, strict=True)
         ),
     )
+
+
+def divided_by_square(k, rate, factor, n_heads):
+    """Divide by the sum of squares."""
+    removed = to_heads(k * factor, n_heads)
+    removed = removed / removed.square().sum(-1, keepdim=True)
+    return -removed, removed * to_heads(rate, n_heads)
 
 
 def normalised_otherwise(order, axis):
@@ -207,6 +227,8 @@ def triangular(e):
         e.case(name, e.randn(*shape), e.randn(*shape), -removed, removed * e.randn(*shape).sigmoid())
     same = F.normalize(e.randn(1, 5), dim=-1).expand(2, 8, 5).clone()
     e.case("the same key eight times", same, e.randn(2, 8, 5), -same, 0.9 * same)
+    many = F.normalize(e.randn(64, 8), dim=-1)
+    e.case("a chunk of 64", e.randn(64, 8), e.randn(64, 8), -many, 0.5 * many, call=without_a_loop(64))
     for hint, wrong in WRONG_ANSWERS.items():
         e.mistake(hint, wrong)
 
@@ -250,6 +272,11 @@ def swapped(e):
         "a is the sum of the two columns: the difference is needed.",
         lambda i, j, N: (swap(i, j, N)[0].abs(), swap(i, j, N)[1]),
     )
+    e.mistake("a asks for the sum, and b is minus that: a is the difference, a[j] = -1.", lambda i, j, N: (
+        swap(i, j, N)[0].abs(), -swap(i, j, N)[0].abs()))  # fmt: skip
+    e.mistake("one of the two has length one, the other is as before: their product must move the whole difference.",
+              lambda i, j, N: scaled(i, j, N, 0.5**0.5, 1.0))  # fmt: skip
+    e.mistake("the columns 0 and 1 are always swapped: take i and j.", lambda i, j, N: swap(0, 1, N))
     e.mistake("both are sums: a asks for the difference, and b gives it back with two signs.", lambda i, j, N: (
         swap(i, j, N)[0].abs(), swap(i, j, N)[1].abs()))  # fmt: skip
     e.mistake("a asks for column i, and b adds it to column j: column j must come back, too.", lambda i, j, N: (

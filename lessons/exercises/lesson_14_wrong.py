@@ -14,6 +14,15 @@ def solved(k, v, a, b, seen=-1, removed=-1, sign=-1.0):
     return torch.linalg.solve(torch.eye(a.shape[-2]).to(a) + sign * M, P @ v)
 
 
+def one_by_one(k, v, a, b):
+    """Follow the recurrence, token by token."""
+    S, found = torch.zeros(*k.shape[:-2], v.shape[-1], k.shape[-1]).to(k), []
+    for t in range(k.shape[-2]):
+        found.append((S @ a[..., t, :, None]).squeeze(-1))
+        S = S + found[-1][..., None] * b[..., t, None, :] + v[..., t, :, None] * k[..., t, None, :]
+    return torch.stack(found, dim=-2)
+
+
 WRONG_ANSWERS = {
     "M keeps its diagonal: a token doesn't see itself, tril(-1).": lambda k, v, a, b: solved(k, v, a, b, removed=0),
     "P keeps its diagonal: the token's own value is not in S yet, tril(-1).": lambda k, v, a, b: solved(
@@ -42,6 +51,19 @@ WRONG_ANSWERS = {
         torch.eye(a.shape[-2]).to(a) - (a @ b.mT).tril(-1), (a @ k.mT).tril(-1)
     ),
     "v and k are swapped: P has the keys, and stands before V.": lambda k, v, a, b: solved(v, k, a, b),
+    "-M stands alone on the left: (1 - M) Z = P V, with ones on the diagonal.": lambda k, v, a, b: (
+        torch.linalg.solve_triangular(-(a @ b.mT).tril(-1), (a @ k.mT).tril(-1) @ v, upper=False)
+    ),
+    "V alone is on the right: the right side is P V.": lambda k, v, a, b: torch.linalg.solve(
+        torch.eye(a.shape[-2]).to(a) - (a @ b.mT).tril(-1), v
+    ),
+    "the upper halves are kept: token t asks for those before it, tril(-1), and upper=False.": lambda k, v, a, b: (
+        torch.linalg.solve(torch.eye(a.shape[-2]).to(a) - (a @ b.mT).triu(1), (a @ k.mT).triu(1) @ v)
+    ),
+    "with axes in front .T turns all of them: .mT turns the last two.": lambda k, v, a, b: torch.linalg.solve(
+        torch.eye(a.shape[-2]).to(a) - (a @ b.T).tril(-1), (a @ k.T).tril(-1) @ v
+    ),
+    "a loop over tokens is right, and slow: solve for all answers at once.": one_by_one,
     "M is solved without the identity: (1 - M) Z = P V.": lambda k, v, a, b: torch.linalg.solve_triangular(
         (a @ b.mT).tril(-1), (a @ k.mT).tril(-1) @ v, upper=False
     ),
@@ -138,6 +160,27 @@ WRONG_STEPS = {
     "S @ w sums over the keys: the decay multiplies column by column, `S * w.mT`.": lambda S, r, k, v, w, a, b: (
         (T := S @ w + (S @ a) @ b.mT + v @ k.mT),
         T @ r,
+    ),
+    "the middle term lies the other way round: what S answers is a column, b a row, `(S @ a) * b.mT`.": (
+        lambda S, r, k, v, w, a, b: ((T := S * w.mT + b @ (S @ a).mT + v @ k.mT), T @ r)
+    ),
+    "what is removed is asked of the state that holds the new value already: the old one answers, before the write.": (
+        lambda S, r, k, v, w, a, b: ((U := S * w.mT + v @ k.mT), (T := U + (U @ a) @ b.mT), T @ r)[1:]
+    ),
+    "S @ w.mT is a product of matrices: the decay multiplies column by column, `S * w.mT`.": (
+        lambda S, r, k, v, w, a, b: ((T := S @ w.mT + (S @ a) @ b.mT + v @ k.mT), T @ r)
+    ),
+    "S * a multiplies number by number: what S answers is a product of matrices, `S @ a`.": (
+        lambda S, r, k, v, w, a, b: ((T := S * w.mT + S * a * b.mT + v @ k.mT), T @ r)
+    ),
+    "S * a.mT multiplies column by column: what S answers is a product of matrices, `S @ a`.": (
+        lambda S, r, k, v, w, a, b: ((T := S * w.mT + S * a.mT * b.mT + v @ k.mT), T @ r)
+    ),
+    "S is not asked: a b^T takes the same away, whatever is there. It is `(S @ a) * b.mT`.": (
+        lambda S, r, k, v, w, a, b: ((T := S * w.mT + a @ b.mT + v @ k.mT), T @ r)
+    ),
+    "r.mT @ S is a row of keys: y is a column of values, `S @ r`.": (
+        lambda S, r, k, v, w, a, b: ((T := new_state(S, k, v, w, a, b)), r.mT @ T)
     ),
     "lesson 13's bonus is still there: the new S holds the token already.": lambda S, r, k, v, w, a, b: (
         new_state(S, k, v, w, a, b),

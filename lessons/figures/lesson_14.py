@@ -35,7 +35,7 @@ GOOSE = {
     "value": (3, 1, "value v"), "receptance": (4, 1, "receptance r"), "gate": (5, 1, "gate g"),
     "removed": (1.3, 2.2, "removed: a, b"), "written": (2.7, 2.2, "written: k, v"),
     "memory": (1.5, 3.4, "S \u2190 S diag(w) + (S a) b\u1d40 + v k\u1d40"), "read": (4, 3.4, "y = S r"),
-    "norm": (4, 4.4, "norm by head"), "bonus": (2.7, 5.3, "bonus"), "+": (4, 5.3, "+"),
+    "norm": (4, 4.4, "norm by head"), "bonus": (2.7, 5.3, "bonus of r, k, v"), "+": (4, 5.3, "+"),
     "times": (5, 5.3, "\u00d7"), "output": (5, 6.2, "output"),
 }  # fmt: skip
 GOOSE_ARROWS = [((x, 0.3), (x, 0.7)) for x in range(6)] + [
@@ -59,7 +59,7 @@ def draw_goose():
         "Goose's time mixer, from below upward. The token, mixed with the one before, goes into six projections: decay,"
         " rate, key, value, receptance, gate. Rate and key make what is removed; rate, key and value make what is"
         " written. Decay, removed and written change the memory; the receptance reads it. Then come a norm by head, the"
-        " bonus, which is added, the gate, which multiplies, and the output."
+        " bonus of receptance, key and value, which is added, the gate, which multiplies, and the output."
     )
     return fig
 

@@ -352,7 +352,7 @@ for name, y in (("by softmax, all at once", at_once), ("in chunks, as lib does i
 # %%
 guess = predict(
     "12.c",
-    "Three changes to the scores of the past. Which one makes an end of the recurrence?",
+    "Three changes to the scores of the past. Which one puts an end to the recurrence?",
     ["a decay that each token sets anew", "keys ten times as large", "keys times a number of the token that reads"],
 )
 
@@ -368,7 +368,10 @@ scores = {
 ranks = {change: int(torch.linalg.matrix_rank(score.double().exp(), rtol=1e-6)) for change, score in scores.items()}
 for change, rank in ranks.items():
     print(f"{change}: rank {rank}")
-guess.reveal(max(ranks, key=ranks.get), "Such a number is a query: the power of a product does not split.")
+guess.reveal(
+    max(ranks, key=ranks.get),
+    "Such a number is a query. e to a product of reader and key is no factor of the reader times one of the key.",
+)
 
 # %% [markdown]
 # So no token can ask for anything here. Key and age alone say what counts, for all tokens that come later. (Zhai et al. 2021
@@ -396,7 +399,10 @@ fast = {i: (log_w.exp() < 0.5).double().mean().item() for i, log_w in log_ws.ite
 for i, log_w in log_ws.items():
     halves = ", ".join(f"{math.log(0.5) / log_w[c].item():.3g} in channel {c}" for c in (0, 384, 767))
     print(f"layer {i:2}: steps until half is gone: {halves}; {fast[i]:.0%} of the channels lose half at once")
-guess.reveal("about half" if fast[0] > 0.4 else "about a quarter" if fast[0] > 0.15 else "about 5 %")
+guess.reveal(
+    "about half" if fast[0] > 0.4 else "about a quarter" if fast[0] > 0.15 else "about 5 %",
+    f"More than half goes where e^d is above log 2, so where d is above {math.log(math.log(2)):.2f}.",
+)
 figures.fading(
     {f"layer {i}": torch.exp(log_w[:, None] * steps) for i, log_w in log_ws.items()},
     alt="Three maps of the share that is left, channels downward, tokens ago to the right, for layers 0, 6 and 11. On"
@@ -501,7 +507,8 @@ TimeMix = check("12.3", TimeMix)
 #
 # **Exercise 12.4** · repair · ●●○ · 10 min · 3 points · teaches where states and gates belong · needs the formula
 #
-# This one has three mistakes. One of them shows only when a text comes in parts. Run the cell, then repair all three.
+# This one has three mistakes. One of them shows only when a text comes in parts. Run the cell. Then copy its `forward` into
+# the class below it, and repair all three there.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -628,7 +635,8 @@ guess.reveal("3" if kept // a_token + 1 == 3 else "never", f"{kept:,} / {a_token
 # %% [markdown]
 # ## One token at a time, or all at once
 #
-# In training the whole text is there. Then the matrices work on all tokens at once, and only `wkv` goes step by step.
+# In training the whole text is there. Then the matrices work on all tokens at once, and only `wkv` goes step by step. The cell
+# below times your `TimeMix`. (If you left exercise 12.3 out, "in one go" is the course's, which works in chunks.)
 
 
 # %%

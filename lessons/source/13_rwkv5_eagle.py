@@ -43,7 +43,7 @@ from lib.show.predict import predict
 # ## The need
 #
 # Twelve people, twelve things, and a reader who is asked afterwards: what has Greta? Each word has a random
-# vector of 64 numbers. So that no luck decides, there are 100 texts of this kind.
+# vector of 64 numbers. There are 100 such texts, so that luck does not decide.
 
 # %%
 NAMES = "mina tom greta otto lena max ida paul nora emil rosa hugo".split()
@@ -82,7 +82,7 @@ guess.reveal("0 to 4" if best <= 4 else "5 to 9" if best <= 9 else "10 to 12", "
 
 # %% [markdown]
 # There is **one** vector in memory, the same for all who ask. A gate can turn channels of it up or down. With large keys a
-# name takes some channels for itself, and there a gate finds its thing, in a few channels out of 64.
+# name takes a few of the 64 channels for itself, and only in those does the gate find its thing.
 #
 # ## By hand
 #
@@ -369,7 +369,8 @@ strong, u = torch.full((1, 1, 8), -0.1), torch.randn(1, 8)
 strong[..., 0] = math.log(0.1)
 exact, broken = wkv(r, k, v, strong, u)[0], in_chunks(r, k, v, strong, u, L=64)[0]
 print(f"last token, loop: {exact[0, 0, -1, 0]:.3f}, chunk: {broken[0, 0, -1, 0]:.3f}")
-print("the first token with a NaN:", int(broken.isnan().any(-1).flatten().int().argmax()))
+infinite, nan = (int(found.any(-1).flatten().int().argmax()) for found in (broken.isinf(), broken.isnan()))
+print(f"the first token with an infinite y: {infinite}, with a NaN: {nan}")
 close = torch.allclose(exact[0, 0, -1], broken[0, 0, -1], atol=1e-4)
 answer = "not a number" if broken[0, 0, -1].isnan().any() else "right" if close else guess.choices[1]
 guess.reveal(answer, "The writer's factor is infinite, the asker's is zero, and their product is not a number.")
@@ -386,8 +387,10 @@ plots.curves(
 )
 
 # %% [markdown]
-# Look where the rising line crosses the dashed one. The product, which is all we want, is an ordinary number. Its factors
-# are not. And one such row spoils every result, because $y$ adds up the rows.
+# Look where the rising line crosses the dashed one: there the writer's factor becomes infinite. The next token reads it, so
+# its $y$ is infinite. The token after that adds up two infinite parts, and infinity minus infinity is not a number. Later the
+# asker's factor is rounded to zero, and zero times infinity is no number either. The product, which is all we want, is an
+# ordinary number. Its factors are not. And one such row spoils every result, because $y$ adds up the rows.
 #
 # The cure is two lines. **Choose the chunk by the strongest decay**, so that $L \cdot \max|\log w|$ is at most 66, well
 # under the 88 where float32 ends. And hold $\log w$ above $-16.5$: $e^{-16.5}$ is $7 \cdot 10^{-8}$, too little for float32
@@ -435,7 +438,7 @@ print(f"512 tokens, 4 texts, one core: loop {took['loop']:.2f} s, chunks {took['
 print(f"the loop takes {took['loop'] / took['chunks']:.1f} times as long")
 
 # %% [markdown]
-# Machines differ in this number, and so do sizes. Against a loop with `k[:, :, t]` it would be larger, for the reason in
+# This factor differs from machine to machine, and from size to size. Against a loop with `k[:, :, t]` it would be larger, for the reason in
 # hint 2. So when you read of a large factor, ask what the slow side was.
 #
 # ## A sum without a divisor
@@ -652,8 +655,8 @@ for width in (24, 72):
 
 # %% [markdown]
 # The task and the steps are the same for all three. A vector **can** do it, if it is wide enough: with enough channels,
-# training can give each name some of its own. But width costs parameters by its square, and a matrix gets $N$ times the
-# memory out of the same width.
+# training can give each name some of its own. But the parameters grow with the square of the width, and a
+# matrix gets $N$ times the memory out of the same width.
 #
 # **What is in the memory after each word?** Move the slider. On the left are the numbers of $S$, which nobody can read. So
 # ask: for each name, the right side shows what this model would answer if that name came now.
@@ -682,9 +685,10 @@ share = read(STORY)[1][0]
 print(f"at the end mina would get: ball {share[0]:.2f}, lamp {share[THINGS.index('lamp')]:.2f}")
 
 # %% [markdown]
-# Follow one name: its row changes when its thing comes. Then go to word 14, where Mina gets a lamp. In the training texts
-# nobody ever changed a thing, so take the last number with care. But the formula says why it is hard: Eagle **adds**. It
-# can let a row fade, but it can't erase what stood under one key. Lesson 14 can.
+# Follow one name on the right: its row changes when its thing comes. Then go to word 14, where Mina gets a lamp. In the
+# training texts nobody ever changed a thing, so read little into how she shares herself between ball and lamp at the end.
+# But the formula says why a change is hard: Eagle **adds**. It can let a row of $S$ fade, but it can't erase what stood under
+# one key. Lesson 14 can.
 #
 # ## A trained memory while it reads
 #
@@ -693,7 +697,7 @@ print(f"at the end mina would get: ball {share[0]:.2f}, lamp {share[THINGS.index
 # a word wrote is the memory now, minus what the decay left of the memory before.
 #
 # **Which heads still hold the drum when she stumbles, and which one has let it go?** Each bar is a word: its outline is the
-# size of what it wrote, its filled part what is left of that.
+# size of what it wrote, its filled part what is left of that. Move the first slider to the end, then try each head.
 
 # %%
 from lib.run.checkpoint import load_bundle
@@ -724,10 +728,14 @@ def draw_trained(n_words, head):
 question = "Which heads still hold the drum when she stumbles, and which one has let it go?"
 controls = {"n_words": (1, len(spoken), 1, 8, "pieces of words read"), "head": ([0, 1, 2, 3], 3, "head")}
 widgets.explore(draw_trained, question, **controls)
+drum = [tokenizer.decode([token]).strip() for token in spoken].index("drum")
+left = ((w ** (len(spoken) - 1 - drum) * writings[drum]).norm(dim=(1, 2)) / writings[drum].norm(dim=(1, 2))).tolist()
+assert min(left[:2]) > 0.8 > left[2] > 0.5 > 0.25 > left[3]  # as the next lines say
 
 # %% [markdown]
-# The heads have shared out the work. One forgets within a few words, the next ones hold a phrase or a sentence, and one
-# hardly lets anything go. Nobody told them to: it is the start above (lesson 15 says why it is chosen), and training.
+# When she stumbles, heads 0 and 1 still hold nearly all of the drum and head 2 over half of it. Head 3 has let most of it go.
+# So the heads have shared out the work: 3 forgets within a few words, 2 holds a phrase, 1 a sentence or two, and 0 hardly
+# lets anything go. Nobody told them to: it is the start above (lesson 15 says why it is chosen), and training.
 #
 # ## Exercise: two readers
 #
