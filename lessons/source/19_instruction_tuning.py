@@ -76,8 +76,10 @@ told = list(tales.stories(5, 2000))
 names = sorted({story.facts["hero"] for story in told})
 lucky = statistics.fmean(story.facts["hero"] == names[i % len(names)] for i, story in enumerate(told))
 print(f"{len(names)} names; by luck {lucky:.1%}")
-guess.reveal(min(guess.choices, key=lambda words: abs(int(words.split(" in ")[0].split()[-1]) / 100 - lucky)),
-             "Whatever the stories prefer: an even wish is met once in 20 times.")
+guess.reveal(
+    min(guess.choices, key=lambda words: abs(int(words.split(" in ")[0].split()[-1]) / 100 - lucky)),
+    "Whatever the stories prefer: an even wish is met once in 20 times.",
+)
 
 # %% [markdown]
 # ## A form for a conversation
@@ -318,7 +320,9 @@ print("merged, the logits differ by", f"{(student(torch.tensor([ids]))[0] - befo
 test = list(instruct(seed=77, n=40, kept=True))  # combinations of demands that no training had
 replies = answer(student, tokenizer, [item.text for item in test], seed=2)
 live = obedience(test, replies)
-print(f"of {live['n_demands']} demands {live['demands']:.0%} are met; {live['stopped']:.0%} of the answers stop by themselves")
+print(
+    f"of {live['n_demands']} demands {live['demands']:.0%} are met; {live['stopped']:.0%} of the answers stop by themselves"
+)
 print({part: f"{n} of {of}" for part, (n, of) in live["parts"].items()})
 share = live["parts"]["hero"][0] / live["parts"]["hero"][1]
 guess.reveal("over three quarters" if share > 0.75 else "about half" if share >= 0.25 else "under a quarter")
@@ -385,7 +389,9 @@ with torch.no_grad():
 costs = {"full": tuning_flops(model, 180, 8)}
 costs |= {name: tuning_flops(adapt(copy.deepcopy(model), name, 8), 180, 8) for name in METHODS}
 for name, flops in costs.items():
-    print(f"{name:5} {flops / 1e9:5.2f} GFLOP a step of 8 rows: {60 * costs['full'] // flops} steps for 60 of full tuning")
+    print(
+        f"{name:5} {flops / 1e9:5.2f} GFLOP a step of 8 rows: {60 * costs['full'] // flops} steps for 60 of full tuning"
+    )
 
 # %%
 guess = predict(
@@ -476,7 +482,11 @@ guess_part.reveal({"kind": "kind of story"}.get(least, least), f"Full tuning, in
 figures.obedience({name: interval([run["demands"] for run in runs]) for name, runs in RUNS.items()})
 curves_of = {
     name.split(", ")[1]: (
-        [min(10 * i + 10, r["steps"]) * r["flops"] / r["steps"] / 1e9 for r in runs[:1] for i in range(len(r["losses_by_10"]))],
+        [
+            min(10 * i + 10, r["steps"]) * r["flops"] / r["steps"] / 1e9
+            for r in runs[:1]
+            for i in range(len(r["losses_by_10"]))
+        ],
         [statistics.fmean(z) for z in zip(*(run["losses_by_10"] for run in runs))],
     )
     for name, runs in RUNS.items()
@@ -511,7 +521,9 @@ def draw_parts(method):
     )
 
 
-widgets.explore(draw_parts, "For which demand does each way of tuning help least?", method=(list(RUNS), "LLaMA, full", "method"))
+widgets.explore(
+    draw_parts, "For which demand does each way of tuning help least?", method=(list(RUNS), "LLaMA, full", "method")
+)
 
 # %% [markdown]
 # ## DPO: better than, instead of like this
