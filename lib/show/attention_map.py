@@ -13,7 +13,7 @@ from lib.show import theme
 from lib.show.heatmap import draw_heatmap
 from lib.show.theme import LLAMA, REFERENCE, array
 
-LINE = "max-width:44em;font:17px/2 Georgia,'Times New Roman',serif;background:#fff;color:#222;padding:8px 12px"
+LINE = f"max-width:44em;font:17px/2 Georgia,'Times New Roman',serif;padding:8px 12px;{theme.CARD}"
 LEAST = 0.03  # of a word's attention: what is read less is not marked
 MOST_NAMES = 24  # words that can stand at the two sides of a matrix
 _numbers = itertools.count()

@@ -197,9 +197,11 @@ class Explorer:
 
     def _shown(self):
         """Return the picture as HTML: an Image widget has no alt text. Decoded at once, it does not flicker."""
-        width, height = (round(100 * inches) for inches in self.figure.get_size_inches())
+        margin = round(100 * theme.MARGIN)
+        width, height = (round(100 * inches) + 2 * margin for inches in self.figure.get_size_inches())
         source = base64.b64encode(self.picture).decode()
+        style = f"{theme.CARD};padding:{margin}px;box-sizing:border-box"
         return (
             f'<img alt="{html.escape(self.alt)}" width="{width}" height="{height}" decoding="sync"'
-            f' style="max-width:100%;height:auto;background:white" src="data:image/png;base64,{source}">'
+            f' style="{style};max-width:100%;height:auto" src="data:image/png;base64,{source}">'
         )
