@@ -5,7 +5,10 @@ import numpy as np
 from matplotlib.patches import FancyArrowPatch
 
 from lib.show import diagrams, theme
-from lib.show.theme import MUTED, OTHERS, REFERENCE, RWKV, array
+from lib.show.theme import MUTED, OTHERS, REFERENCE, array
+
+# Of the three values: copper, silver, gold.
+COINS = (OTHERS[2], OTHERS[3], OTHERS[1])
 
 
 def rewrite(states, **options):
@@ -114,7 +117,7 @@ def draw_answers(asked, *, low=-1.0, high=2.0, title=""):
     """
     fig, axes = theme.figure(1.9, panels=len(asked), sharey=True)
     for ax, (key, shares) in zip(axes, asked.items(), strict=True):
-        for row, (share, color) in enumerate(zip(shares.values(), [MUTED, OTHERS[0], RWKV], strict=False)):
+        for row, (share, color) in enumerate(zip(shares.values(), COINS, strict=False)):
             share = float(share)
             ax.barh(row, float(np.clip(share, low, high)), 0.7, color=color)
             side, away = ("right", -4) if share < 0 else ("left", 4)
@@ -149,7 +152,9 @@ def draw_decays(kept, words, places):
     grid = array(kept).T
     grid = grid[np.argsort(grid.mean(1))]
     fig, ax = theme.figure(3.0)
-    image = ax.imshow(grid, cmap=theme.share_map(RWKV), vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    image = ax.imshow(
+        grid, cmap=theme.share_map(theme.GENERATIONS[6]), vmin=0, vmax=1, aspect="auto", interpolation="nearest"
+    )
     ax.set_xticks(range(len(words)), words, rotation=90)
     for label, word in zip(ax.get_xticklabels(), words, strict=True):
         label.set(weight="bold" if word in places else "normal", color=REFERENCE if word in places else MUTED)
