@@ -179,3 +179,44 @@ def draw_decays(kept, words, places):
         " all other words."
     )
     return fig
+
+
+@theme.styled
+def draw_erasing(S, words, sizes, left, erased):
+    """Return a figure of one head: its memory, what is left of each word's writing, and what the last word erased.
+
+    S: (N, N), values by keys; words: the T read so far; sizes, left: (T,), of each writing and of what is left of it;
+    erased: (T,), the share of what was left that the last word erased.
+    """
+    S, left, erased, T = array(S), array(left), array(erased), len(words)
+    fig, (memory, kept, taken) = theme.figure(3.4, panels=3, width_ratios=(1.25, 1.2, 0.8))
+    limit, color = float(np.abs(S).max()) or 1.0, theme.GENERATIONS[7]
+    memory.imshow(S, cmap=matplotlib.colormaps["PRGn"], vmin=-limit, vmax=limit, interpolation="nearest")
+    memory.set(xlabel="key channel", ylabel="value channel", title=f"S, up to \u00b1{limit:.0f}")
+    memory.grid(False)
+    memory.tick_params(length=0)
+    places = np.arange(T)
+    kept.barh(places, sizes, 0.8, facecolor="none", edgecolor=color, linewidth=0.8)
+    kept.barh(places, left, 0.8, color=color)
+    kept.set_yticks(places, words, fontsize=7.5)
+    kept.set(xlabel="size", title="written, left")
+    taken.barh(places, erased, 0.8, color=REFERENCE)
+    for place, share in zip(places, erased, strict=True):
+        if share > 0.1:
+            taken.text(share + 0.03, place, f"{share:.0%}", va="center", fontsize=7.5)
+    taken.set(xlabel="share", xlim=(0, 1), xticks=[0, 0.5, 1], title=f"\u201c{words[-1]}\u201d erased")
+    taken.set_yticks([])
+    for ax in (kept, taken):
+        ax.set_ylim(max(T, 4) - 0.4, -0.6)
+        ax.grid(False, axis="y")
+        ax.tick_params(axis="y", length=0)
+    for ax in (memory, kept, taken):
+        ax.title.set_fontsize(10.5)
+    theme.fit(fig, memory, kept, taken)
+    most = sorted(range(T), key=lambda s: -erased[s])[:3]
+    told = ", ".join(f"{words[s]} (word {s + 1}) {erased[s]:.0%}" for s in most if erased[s] > 0.005)
+    fig.alt_text = (
+        f"After the words: {' '.join(words)}. The memory of one head, {len(S)} rows of {len(S)} numbers; a bar for each"
+        f" word; and what the last one, {words[-1]}, has erased: {told or 'nothing'}."
+    )
+    return fig
