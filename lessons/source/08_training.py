@@ -452,12 +452,14 @@ for rows, steps in shapes:
 # ## A real run
 #
 # Same weights at the start, same batches, same number of steps: two constant rates, and LLaMA's schedule with a peak at the
-# higher one. The last run shows itself while it learns: the loss on its way, and now and then what the model says.
+# higher one. Each run shows itself while it learns: the loss on its way, and now and then what the model says.
 
 # %%
-_, low = run(steps=200, learning_rate=0.01, warmup=0, final_ratio=1.0)
-_, high = run(steps=200, learning_rate=0.02, warmup=0, final_ratio=1.0)
-small, plan = new_model(), Recipe(steps=200, learning_rate=0.02, warmup=20, final_ratio=0.1)
+PLANS = {
+    "constant, 0.01": Recipe(steps=200, learning_rate=0.01, warmup=0, final_ratio=1.0),
+    "constant, 0.02": Recipe(steps=200, learning_rate=0.02, warmup=0, final_ratio=1.0),
+    "warm-up, cosine": Recipe(steps=200, learning_rate=0.02, warmup=20, final_ratio=0.1),
+}
 
 
 def says():
@@ -465,11 +467,14 @@ def says():
     return tell(small, tokenizer, n_tokens=40, temperature=0.8, seed=1)
 
 
-records = train(small, batches, plan, device="cpu", dtype="float32")
-cosine = [record.loss for record in live.follow(records, plan.steps, floor=FLOOR, speak=says)]
+ways = {}
+for name, plan in PLANS.items():
+    small = new_model()
+    print(name)
+    records = train(small, batches, plan, device="cpu", dtype="float32")
+    ways[name] = [record.loss for record in live.follow(records, plan.steps, floor=FLOOR, speak=says)]
 
 # %%
-ways = {"constant, 0.01": low, "constant, 0.02": high, "warm-up, cosine": cosine}
 print("mean of the last 20 losses:", ", ".join(f"{name}: {tail(losses, 20):.2f}" for name, losses in ways.items()))
 plots.curves(
     {name: training.smooth(losses) for name, losses in ways.items()},

@@ -80,13 +80,13 @@ guess.reveal(guess.choices[0 if share <= 0.1 else 1 if share <= 0.5 else 2], f"M
 
 # %% [markdown]
 # **From how many tokens on does the LLaMA keep ten times what the Eagle keeps?** Two small models that have learned to tell
-# tales read two of them. Each dot is a number of their memory, so equal areas are equal bytes.
+# tales read one and a part of another. Each dot is a number of their memory, so equal areas are equal bytes.
 
 # %%
 FOLDERS = {"LLaMA": "llama-tales", "RWKV-5 Eagle": "rwkv-5-tales"}
 bundles = {name: load_bundle(corpora.DATA / "checkpoints" / folder) for name, folder in FOLDERS.items()}
 readers, tokenizer = {name: model for name, (model, _) in bundles.items()}, bundles["LLaMA"][1]
-tales = " ".join(corpora.load("tales").documents_validation[:2])
+tales = " ".join(corpora.load("tales").documents_validation[:2])[:1000]
 question = "From how many tokens on does the LLaMA keep ten times what the Eagle keeps?"
 memories(readers, tokenizer, tales, question, at=30, tower=4)
 token, state = (cost.state_bytes(reader.config, 1, dtype="float32") for reader in readers.values())

@@ -17,6 +17,7 @@ import statistics
 
 import torch
 import torch.nn.functional as F
+from tqdm.auto import trange
 
 from lib.run.checkpoint import load_bundle
 from lib.run.choices import RULES, likelihoods, measure, perplexity, standard_error
@@ -465,7 +466,7 @@ optimizer = torch.optim.AdamW(student.parameters(), lr=2e-3, weight_decay=0.0)
 history = [(0, {"asked": state_of(student, leaked), "new": state_of(student, new)})]
 
 # %%
-for turn in range(1, 9):
+for turn in trange(1, 9, leave=False):
     student.train()
     for first in (0, 8):
         x, y = padded(rows[first : first + 8])

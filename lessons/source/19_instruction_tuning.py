@@ -25,11 +25,13 @@ from lib.models.presets import PRESETS
 from lib.models.skeleton import n_params
 from lib.run.checkpoint import load_bundle
 from lib.run.lora import METHODS, adapt, merge
-from lib.run.sample import tell, tell_stream
+from lib.run.sample import tell, tell_stream, tell_with_chances
 from lib.run.train import Recipe, train
 from lib.run.tune import AnswerBatches, AnswerLoss, answer, encoded, make_room, n_trained, obedience, tuning_flops
 from lib.show import plots, widgets
+from lib.show.live import follow
 from lib.show.predict import predict
+from lib.show.story import story
 from lib.teach.claims import claim
 from lib.text import corpora, tales
 from lib.text.instructions import chat_ids, instruct, met
@@ -309,7 +311,16 @@ guess = predict(
 # %%
 plan = Recipe(steps=48, learning_rate=4e-3, warmup=5, final_ratio=0.05, weight_decay=0.0)
 lessons_in_obedience = AnswerBatches(encoded(tokenizer, instruct(seed=1, n=384)), batch_size=8)
-records = list(train(student, lessons_in_obedience, plan, device="cpu", dtype="float32", loss=AnswerLoss))
+steps = train(student, lessons_in_obedience, plan, device="cpu", dtype="float32", loss=AnswerLoss)
+wish = chat_ids(tokenizer, [WISH])
+
+
+def says():
+    """What the student answers to the wish from above, as it is now."""
+    return "".join(tell_stream(student, tokenizer, wish, 40, temperature=0.5, seed=1))
+
+
+records = list(follow(steps, plan.steps, speak=says))
 print(f"loss of the story: {records[0].loss:.3f} -> {statistics.fmean(r.loss for r in records[-8:]):.3f} nats a token,")
 print(f"in {records[-1].seconds:.0f} s on this machine")
 
@@ -326,7 +337,14 @@ print(
 print({part: f"{n} of {of}" for part, (n, of) in live["parts"].items()})
 share = live["parts"]["hero"][0] / live["parts"]["hero"][1]
 guess.reveal("over three quarters" if share > 0.75 else "about half" if share >= 0.25 else "under a quarter")
-print("\n" + test[0].text + "\n\n" + replies[0].text)
+
+# %% [markdown]
+# One wish, the one from the beginning, and two answers to it: by the model as it was, and by the tuned one.
+
+# %%
+for name, one in (("as it was", model.eval()), ("tuned", student)):
+    print(f"{name}: {WISH}")
+    story(tell_with_chances(one, tokenizer, wish, n_tokens=60, temperature=0.5, seed=1))
 
 # %% [markdown]
 # Nothing was taught about stories here. The model could write them, and it could copy a word from far back. What it learned

@@ -49,23 +49,26 @@ def memories(models, tokenizer, text, question, at=1, tower=1):
 @torch.no_grad()
 def read(name, model, tokens, tower=1):
     """Return the Memory of a model that reads tokens, a list, one after the other."""
-    state, states, threads = None, [], torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # steps of one token gain nothing from two, and wait for them where others work
-    for token in tokens:
-        _, state = model(torch.tensor([[token]]), state)
+    _, state = model(torch.tensor([tokens[:1]]))
+    states, grows = [state], hasattr(state.layers[0][0], "keys")
+    # What a cache held before never changes, so the last one tells it all.
+    for part in [tokens[1:]] * (len(tokens) > 1) if grows else [[token] for token in tokens[1:]]:
+        _, state = model(torch.tensor([part]), state)
         states.append(state)
     torch.set_num_threads(threads)
-    size, layers = _tensor(state.layers[0][0]).element_size(), [_layer(layer) for layer in state.layers]
-    if len(layers[0]) == len(tokens):  # a cache: what it held before never changes
-        whole = _cells(layers, tower)
+    last = [_layer(layer) for layer in state.layers]
+    scales = [6 * np.median(np.abs(cells)) + 1e-9 for cells in last]  # each layer has its own, the same for all tokens
+    if grows:
+        whole = _cells(last, scales, tower)
         wide = whole.shape[1] // len(tokens)
-        return Memory(name, [whole[:, : wide * n] for n in range(len(tokens) + 1)], size, True)
-    cells = [_cells([_layer(layer) for layer in state.layers], tower) for state in states]
-    return Memory(name, [np.zeros_like(cells[0]), *cells], size, False)
-
-
-def _tensor(time):
-    return time.keys if hasattr(time, "keys") else time[1]
+        cells = [whole[:, : wide * n] for n in range(len(tokens) + 1)]
+    else:
+        cells = [_cells([_layer(layer) for layer in state.layers], scales, tower) for state in states]
+        cells.insert(0, np.zeros_like(cells[0]))
+    time = state.layers[0][0]
+    return Memory(name, cells, (time.keys if grows else time[1]).element_size(), grows)
 
 
 def _layer(layer):
@@ -79,9 +82,9 @@ def _layer(layer):
     return np.hstack([flat[0], array(S)[0].reshape(len(flat[0]), -1), flat[1]])[None]
 
 
-def _cells(layers, tower):
-    # The layers in towers, side by side; then the tokens one after the other. Each layer has a scale of its own.
-    scaled = [cells / (6 * np.median(np.abs(cells)) + 1e-9) for cells in layers]
+def _cells(layers, scales, tower):
+    # The layers in towers, side by side; then the tokens one after the other.
+    scaled = [cells / scale for cells, scale in zip(layers, scales, strict=True)]
     towers = [np.concatenate(scaled[i : i + tower], axis=1) for i in range(0, len(scaled), tower)]
     return np.hstack(np.concatenate(towers, axis=2))
 

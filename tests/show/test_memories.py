@@ -67,6 +67,7 @@ def test_the_last_token_adds_to_the_cache_and_sets_the_whole_state_anew(models):
     figure = draw_memories(kept, 4, "aaaa", CHANGED)
     added, changed = (np.ma.getdata(ax.images[0].get_array()) for ax in figure.axes)
     assert (added[:, :12] == 0).all() and (added[:, 12:] > 0).all() and (changed > 0).mean() > 0.95
+    assert "RWKV-7 keeps" in figure.alt_text and (kept[1].cells[4] != kept[1].cells[3]).all()
     whole = draw_memories(kept, 4, "aaaa", NUMBERS).axes[0].images[0].get_array()
     assert (np.ma.getdata(whole)[:, :12] > 0).all()
 
