@@ -70,11 +70,10 @@ print(f"took {record['wall_seconds'] / 60:.0f} minutes on a processor, without a
 # %% [markdown]
 # ## Two ways to remember
 #
-# A model reads one [token](../lessons/GLOSSARY.md#token) after the other, pieces of words, and it has to keep something of
-# each. The two families of this course differ in what. A LLaMA keeps all of it, in a
-# **[KV cache](../lessons/GLOSSARY.md#kv-cache)**. An RWKV keeps a **[state](../lessons/GLOSSARY.md#state)** of fixed size,
-# and works each token into it. Here a trained one of each reads the same sentence. Each dot is one number of its real memory,
-# the darker the larger, so equal areas are equal bytes.
+# A model reads one token after the other, words and pieces of words, and it has to keep something of each. The two families
+# of this course differ in what. A LLaMA keeps all of it, in a **KV cache**. An RWKV keeps a **state** of fixed size, and
+# works each token into it. Here a trained one of each reads the same sentence. Each dot is one number of its real memory, the
+# darker the larger, so equal areas are equal bytes.
 
 # %%
 rwkv, _ = load_bundle(corpora.DATA / "checkpoints" / "rwkv-7-tales")
