@@ -3,6 +3,7 @@
 import numpy as np
 
 from lib.show import theme
+from lib.show.heatmap import color_bar
 from lib.show.plots import HALO
 from lib.show.theme import GENERATIONS, OTHERS, REFERENCE, RWKV, array
 
@@ -63,12 +64,7 @@ def draw_fading(shares):
         ax.grid(False)
         ax.set(xlabel="tokens ago", xticks=[1, *range(20, n + 1, 20)])
     axes[0].set_ylabel("channel")
-    theme.fit(fig, *axes, right=0.62)
-    box = axes[-1].get_position()
-    bar = fig.add_axes((box.x1 + 0.02, box.y0, 0.018, box.height))
-    fig.colorbar(image, cax=bar, ticks=[0, 0.5, 1])
-    bar.tick_params(length=0)
-    bar.spines[:].set_visible(False)
+    color_bar(fig, axes, image, [0, 0.5, 1])
     return fig
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.patches import FancyArrowPatch
 
 from lib.show import diagrams, theme
+from lib.show.heatmap import color_bar
 from lib.show.theme import MUTED, OTHERS, REFERENCE, array
 
 # Of the three values: copper, silver, gold.
@@ -163,14 +164,7 @@ def draw_decays(kept, words, places):
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
-    theme.fit(fig, ax, right=0.75)
-    box = ax.get_position()
-    bar = fig.add_axes((box.x1 + 0.015, box.y0, 0.02, box.height))
-    fig.colorbar(image, cax=bar, ticks=[0, 0.5, 1])
-    bar.set_yticklabels(["0", "0.5", "1"])
-    bar.grid(False)
-    bar.spines[:].set_visible(False)
-    bar.set_ylabel("share kept")
+    color_bar(fig, ax, image, [0, 0.5, 1], "share kept")
     at = [word in places for word in words]
     means = [float(grid[:, np.array(at) == here].mean()) for here in (True, False)]
     fig.alt_text = (

@@ -33,7 +33,7 @@ from lib.show.predict import predict
 from lib.text import corpora, tales
 from lib.text.batches import DocumentBatches, WindowBatches, encode_documents
 from lib.text.published import load_tokenizer
-from tqdm.auto import tqdm
+from tqdm.auto import tqdm, trange
 
 # %% [markdown]
 # ## The need
@@ -78,7 +78,7 @@ def next_token_loss(model, x, y):
 def descend(rate, steps=40, repair=lambda gradients: None, data=None):
     """Plain gradient descent from fresh weights; return the loss at each step. `repair` may change the gradients."""
     model, losses, data = new_model(), [], data or batches
-    for step in range(steps):
+    for step in trange(steps, leave=False):
         loss = next_token_loss(model, *data[step])
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         repair(gradients)
@@ -97,7 +97,7 @@ guess = predict(
 )
 
 # %%
-plain = {rate: descend(rate) for rate in tqdm((0.1, 0.5, 1.0, 3.0), leave=False)}
+plain = {rate: descend(rate) for rate in (0.1, 0.5, 1.0, 3.0)}
 print("rate   step 1  step 10  step 20  step 40")
 for rate, losses in plain.items():
     print(f"{rate:4}", *(f"{losses[step - 1]:8.4g}" for step in (1, 10, 20, 40)))
