@@ -77,7 +77,11 @@ def progress_page(found):
         title = html.escape(name[:2] + " " + name[3:].replace("_", " "))
         link = f'<a href="{html.escape(name)}.ipynb">{title}</a>'
         cells = (link, "".join(boxes), f"{done} of {len(mine)}")
-        rows.append("<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>")
+        rows.append(
+            "<tr>"
+            + "".join(f'<td style="text-align:left;padding:0 12px 0 4px">{cell}</td>' for cell in cells)
+            + "</tr>"
+        )
     every = [status for mine in found.values() for status in mine.values()]
     key = ", ".join(f"{SIGNS[tones[status]]} {words}" for status, words in
                     (("done", "done"), ("tried", "not yet right"), ("open", "open")))  # fmt: skip

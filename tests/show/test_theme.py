@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import itertools
 from pathlib import Path
 
@@ -218,7 +219,7 @@ def test_every_figure_of_a_notebook_has_its_words_and_every_widget_a_still_pictu
             assert len(alt.split()) >= 6 and alt.endswith("."), f"cell {index}: {alt!r} does not say what one sees"
             assert output.data["text/plain"] == alt and "image/png" in output.data
             assert "?" not in alt.split(" Here ")[0][-1:], f"cell {index}: the alt text asks, it must tell: {alt}"
-        if "widgets.explore(" in cell.source:
+        if "widgets.explore(" in cell.source or re.search(r"^memories\(", cell.source, re.M):
             assert len(pictures) == 1, f"cell {index}: a widget without a still picture"
         n_figures += len(pictures)
     # In a learner's notebook those that answer a prediction are left out.
