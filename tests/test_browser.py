@@ -123,7 +123,7 @@ def all_formulas_are_rendered(lesson):
 
 def test_every_control_of_every_widget_moves_the_picture(lesson, pictures, capsys):
     widgets = lesson.widgets()
-    n_widgets = sum("widgets.explore(" in cell.source for cell in lesson.cells_of)
+    n_widgets = sum("widgets.explore(" in cell.source or "memories(" in cell.source for cell in lesson.cells_of)
     assert len(widgets) == n_widgets > 0
     told = []
     for widget in widgets:

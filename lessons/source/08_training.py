@@ -610,7 +610,7 @@ longer = DocumentBatches(stream, begins, batch_size=8, length=384)
 rwkv, _ = load_bundle(corpora.DATA / "checkpoints" / "rwkv-5-tales")
 windowed = Llama(replace(finished.config, window=192))  # the same model, and no token sees more than 192
 windowed.load_state_dict(finished.state_dict())
-models = {"LLaMA": finished, "LLaMA, the last 192": windowed, "RWKV": rwkv}
+models = {"LLaMA": finished, "LLaMA, the last 192": windowed, "RWKV-5": rwkv}
 lengths = {name: by_place(model, longer) for name, model in models.items()}
 for name, losses in lengths.items():
     print(
@@ -623,8 +623,8 @@ guess.reveal(
     else "it falls: there is more to look back at"
     if after < 0.9 * before
     else "it stays about as it was",
-    f"It goes from {before:.2f} to {after:.2f}. For RWKV it goes from {lengths['RWKV'][64:192].mean():.2f} to"
-    f" {lengths['RWKV'][192:].mean():.2f}, on the same text.",
+    f"It goes from {before:.2f} to {after:.2f}. For the RWKV it goes from {lengths['RWKV-5'][64:192].mean():.2f} to"
+    f" {lengths['RWKV-5'][192:].mean():.2f}, on the same text.",
 )
 
 # %% tags=["spoiler"]
@@ -633,7 +633,7 @@ plots.curves(
     xlabel="place in the row, in tokens; the models learned from rows of 192",
     ylabel="loss, nats a token",
     floors={"the floor": FLOOR},
-    colors={"LLaMA": "LLAMA", "RWKV": "RWKV"},
+    colors={"LLaMA": "LLAMA"},
     ylim=(0, 4),
     alt="Loss by place in rows of 384 tokens, for the trained LLaMA, the same LLaMA that sees its last 192 tokens alone, and"
     " the tiny RWKV. Up to place 192 they lie together; the printed table gives the numbers after it.",
