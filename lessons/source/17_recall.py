@@ -17,6 +17,7 @@ import statistics
 
 import torch
 import torch.nn.functional as F
+from tqdm.auto import trange
 
 from lib.models.hybrid import Hybrid, HybridConfig
 from lib.models.presets import preset
@@ -160,7 +161,7 @@ split_loss = check("17.1", split_loss)
 def losses(model, stories, together=20):
     """The model's nats for each token of each story, the closing one included: a list of lists."""
     found = []
-    for first in range(0, len(stories), together):
+    for first in trange(0, len(stories), together, leave=False):
         rows = [[tokenizer.eot, *ids] for ids, _ in stories[first : first + together]]
         found += [nats[: len(row) - 1] for nats, row in zip(token_nats(model, *padded(rows)).tolist(), rows)]
     return found
@@ -435,7 +436,7 @@ def learn(mixers, d_head, n_kv_heads=1, steps=220, first=120):
     head_from_embedding(model, 0.3)
     recipe = Recipe(steps, learning_rate=0.02, warmup=50, final_ratio=0.02, weight_decay=0.01, optimizer="muon")
     optimizer = Optimizer(model, recipe)
-    for step in range(steps):
+    for step in trange(steps, leave=False):
         n_pairs = 4 if step < first else (4, 8, 16, 32)[step % 4]
         x, y = new_batch(generator, 32, n_pairs)
         loss = F.cross_entropy(logits_of(model, x, n_pairs).flatten(0, 1), y.flatten())

@@ -20,6 +20,7 @@ import statistics
 import torch
 import torch.nn.functional as F
 from torch import nn
+from tqdm.auto import trange
 
 from lib.models.presets import PRESETS
 from lib.models.skeleton import n_params
@@ -183,7 +184,7 @@ for name, make in {"yours": targets, "the others'": targets_of_others}.items():
     trial, (x, y) = copy.deepcopy(model), rows_by(make)
     optimizer, loss_of = torch.optim.AdamW(trial.parameters(), lr=3e-3, weight_decay=0.0), AnswerLoss(trial)
     losses = []
-    for step in range(40):
+    for step in trange(40, leave=False):
         loss = loss_of(x[step % 8 :: 8], y[step % 8 :: 8])
         optimizer.zero_grad()
         loss.backward()
