@@ -88,7 +88,7 @@ bundles = {name: load_bundle(corpora.DATA / "checkpoints" / folder) for name, fo
 readers, tokenizer = {name: model for name, (model, _) in bundles.items()}, bundles["LLaMA"][1]
 tales = " ".join(corpora.load("tales").documents_validation[:2])[:1000]
 question = "From how many tokens on does the LLaMA keep ten times what the Eagle keeps?"
-memories(readers, tokenizer, tales, question, at=30, tower=4)
+memories(readers, tokenizer, tales, question, at=30, tower=2)
 token, state = (cost.state_bytes(reader.config, 1, dtype="float32") for reader in readers.values())
 print(f"the Eagle keeps {state:,} bytes, the LLaMA {token:,} for each token: equal at {state / token:.0f} tokens,")
 print(f"ten times as much at {10 * state / token:.0f}")
