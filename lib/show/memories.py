@@ -109,12 +109,14 @@ def draw_memories(kept, n, text, shown=NUMBERS):
             (x / theme.WIDTH, (0.12 + rows * inch - high) / height, width * inch / theme.WIDTH, high / height)
         )
         _fill(ax, memory, n, shown, color, width)
-        words = f"{memory.kept(n) / 1024:,.0f} KiB"
-        kind = "KV cache" if memory.grows else "state"
-        fig.text(x / theme.WIDTH, (rows * inch + 0.36) / height, f"{memory.name}, {kind}", color=color, weight="bold")
-        changed = _changed(memory, n)
+        words, changed = f"{memory.kept(n) / 1024:,.0f} KiB", _changed(memory, n)
+        # The words over a narrow picture at the right end stretch to the left.
+        left = x + 1.9 < theme.WIDTH
+        place = {"x": (x if left else x + width * inch) / theme.WIDTH, "ha": "left" if left else "right"}
+        name = f"{memory.name}, {'KV cache' if memory.grows else 'state'}"
         more = f"{words}; {changed:,} numbers new" if memory.grows else f"{words}; {changed:,} changed"
-        fig.text(x / theme.WIDTH, (rows * inch + 0.18) / height, more, color=color, fontsize=9.5)
+        fig.text(y=(rows * inch + 0.36) / height, s=name, color=color, weight="bold", **place)
+        fig.text(y=(rows * inch + 0.18) / height, s=more, color=color, fontsize=9.5, **place)
         told.append(f"{memory.name} keeps {words}, and the last token set {changed:,} numbers")
         x += width * inch + gap
     fig.text(0.15 / theme.WIDTH, 1 - 0.06 / height, text, va="top", fontsize=9.5, color=REFERENCE)

@@ -86,3 +86,7 @@ def test_a_move_draws_anew_and_says_the_bytes(models, capsys, monkeypatch):
     widths = [ax.get_position().width / ax.images[0].get_array().shape[1] for ax in shown.figure.axes]
     heights = [ax.get_position().height / ax.images[0].get_array().shape[0] for ax in shown.figure.axes]
     assert widths[0] == pytest.approx(widths[1]) and heights[0] == pytest.approx(heights[1])
+    renderer, room = shown.figure.canvas.get_renderer(), shown.figure.get_figwidth() * shown.figure.dpi
+    for words in shown.figure.texts:
+        box = words.get_window_extent(renderer)
+        assert 0 <= box.x0 and box.x1 <= room, words.get_text()
