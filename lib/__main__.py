@@ -38,7 +38,9 @@ COMMANDS = {
         "lessons.tools.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False
     ),
     "book": Command("lessons.tools.book", "make a site to read of the solved lessons", ("myst_nb", "nbformat"), False),
-    "picture": Command("lessons.tools.picture", "make the moving picture of the first page", ("torch", "PIL"), False),
+    "picture": Command(
+        "lessons.tools.picture", "make the first page's picture, or all figures", ("torch", "PIL"), False
+    ),
     "claims": Command(
         "lessons.tools.claims", "write the table of the sources' claims", ("jupytext", "nbformat"), False
     ),

@@ -13,6 +13,7 @@ from lessons.checker.kernel import known_state
 from lessons.checker.limits import error_in_words
 from lessons.checker.values import tells_its_origin, verdict_of_value
 from lessons.checker.verdict import GOING_ON, Problem, Verdict, kind, not_attempted
+from lib.show.cards import show_verdict
 
 
 class Checks:
@@ -50,7 +51,7 @@ class Checks:
         return found
 
     def check(self, id, answer):
-        """Print what there is to say about an answer, and return it where it is right, else the reference.
+        """Show what there is to say about an answer, and return it where it is right, else the reference.
 
         id: "04.2". answer: a function, a class, a number, a text. `...`, None and a stub are "not attempted". No error
         of the answer's comes out of here. Raises ValueError for an id that the lesson does not have.
@@ -62,7 +63,8 @@ class Checks:
             words = f"{id} could not be checked: {error_in_words(error)}. That is the course's fault. {GOING_ON}"
             verdict = Verdict(id, "unchecked", words)
         # A notebook breaks long lines in the middle of a word.
-        print("\n".join(textwrap.fill(line, 79, break_long_words=False) for line in verdict.text.split("\n")))
+        lines = [textwrap.fill(line, 79, break_long_words=False) for line in verdict.text.split("\n")]
+        show_verdict(verdict.text, "\n".join(lines))
         return answer if verdict.right else exercise.reference
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.patches import Polygon, Rectangle
 
 from lib.show import theme
-from lib.show.heatmap import GREY, stairs
+from lib.show.heatmap import GREY, pairs, stairs
 from lib.show.theme import LLAMA, MUTED, REFERENCE, YOURS, array
 
 PALE = "#A9C6DA"  # held or seen, and not any more or for nothing
@@ -21,17 +21,14 @@ def draw_tiles(n_tokens=16, block=4):
     T, last = n_tokens, n_tokens // block - 1
     fig, axes = theme.figure(2.3, panels=4)
     for ax, now in zip(axes, (None, 0, 1, last), strict=True):
-        matrix(ax, T, range(T) if now is None else range(now * block, (now + 1) * block))
+        held = f"{T} × {T if now is None else block} scores" + ("" if now is None else "\nand m, ℓ, o")
+        pairs(ax, T, "the whole matrix" if now is None else f"block {now + 1} of {last + 1}", held, above=0.106)
+        fill(ax, T, range(T) if now is None else range(now * block, (now + 1) * block))
         for past in range(now or 0):
             ax.add_patch(Rectangle((past * block, 0), block, T, fill=False, edgecolor=MUTED, linestyle=(0, (2, 2))))
         if now is not None:
             columns(ax, T)
-        held = f"{T} × {T if now is None else block} scores" + ("" if now is None else "\nand m, ℓ, o")
-        title = "the whole matrix" if now is None else f"block {now + 1} of {last + 1}"
-        ax.text(T / 2, -1.7, title, ha="center", va="bottom", fontsize=10, weight="bold")
-        ax.text(T / 2, T + 0.8, held, ha="center", va="top", fontsize=9.5)
-        ax.set(xlim=(-0.4, T + 6.4), ylim=(T + 5, -3.6), aspect="equal")
-        ax.set_axis_off()
+        ax.set(xlim=(-0.4, T + 6.4), ylim=(T + 5, -3.6))
     axes[0].text(-1, T / 2, "queries", rotation=90, ha="right", va="center", fontsize=9.5)
     fig.subplots_adjust(0.045, 0.0, 0.995, 1.0, wspace=0.02)
     fig.alt_text = (
@@ -42,12 +39,10 @@ def draw_tiles(n_tokens=16, block=4):
     return fig
 
 
-def matrix(ax, T, held):
-    """Draw the matrix of scores: grey where no query may look, blue where it is held, pale where held for nothing."""
-    ax.add_patch(Polygon(stairs(range(T), 0), facecolor=GREY, linewidth=0))
+def fill(ax, T, held):
+    """Fill the part of the matrix of scores that is held: blue, and pale where it is held for nothing."""
     ax.add_patch(Polygon(stairs(held, 0), facecolor=PALE, linewidth=0))
     ax.add_patch(Polygon(stairs(held, T), facecolor=LLAMA, alpha=0.85, linewidth=0))
-    ax.add_patch(Rectangle((0, 0), T, T, fill=False, edgecolor=MUTED, linewidth=0.9))
 
 
 def columns(ax, T):

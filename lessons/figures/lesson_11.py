@@ -1,11 +1,11 @@
 """Figures of lesson 11: which part of a matrix goes through a state, and the weights that a query gives."""
 
 import numpy as np
-from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patches import Polygon
 
 from lib.show import theme
-from lib.show.heatmap import GREY, stairs
-from lib.show.theme import LLAMA, MUTED, RWKV, array
+from lib.show.heatmap import pairs, stairs
+from lib.show.theme import LLAMA, RWKV, array
 
 
 def chunks(**options):
@@ -19,17 +19,13 @@ def draw_chunks(n_tokens=12, chunk=4):
     T = n_tokens
     fig, axes = theme.figure(2.6, panels=3)
     for ax, name, L in zip(axes, ("matrix", "recurrence", "chunks"), (T, 0, chunk), strict=True):
-        ax.add_patch(Polygon(stairs(range(T), 0), facecolor=GREY, linewidth=0))
+        pairs(ax, T, name, effort(T, L))
         ax.add_patch(Polygon(stairs(range(T), T), facecolor=RWKV, alpha=0.75, linewidth=0))
         for s in range(0, T, L) if L else ():
             ax.add_patch(Polygon(stairs(range(s, min(s + L, T)), min(s + L, T)), facecolor=LLAMA, linewidth=0))
-        ax.add_patch(Rectangle((0, 0), T, T, fill=False, edgecolor=MUTED, linewidth=0.9))
         if L < T:
             ax.text(0.24 * T, 0.76 * T, "S", color="white", weight="bold", ha="center", va="center", fontsize=15)
-        ax.text(T / 2, -0.06 * T, name, ha="center", va="bottom", weight="bold", fontsize=10.5)
-        ax.text(T / 2, 1.06 * T, effort(T, L), ha="center", va="top", fontsize=9.5)
-        ax.set(xlim=(-1, T + 1), ylim=(1.3 * T, -0.2 * T), aspect="equal")
-        ax.set_axis_off()
+        ax.set(xlim=(-1, T + 1), ylim=(1.3 * T, -0.2 * T))
     axes[0].text(-0.8, T / 2, "queries", rotation=90, ha="right", va="center", fontsize=9.5)
     fig.subplots_adjust(0.03, 0.0, 0.995, 1.0, wspace=0.02)
     fig.alt_text = (
@@ -43,8 +39,8 @@ def draw_chunks(n_tokens=12, chunk=4):
 def effort(T, L):
     """Return in words what T tokens in chunks of L need; L = 0 is the recurrence."""
     sizes = [min(L, T - s) for s in range(0, T, L)] if L else []
-    pairs, steps = sum(n * (n + 1) // 2 for n in sizes), len(sizes) if L else T
-    return f"{pairs} pairs" if L == T else f"{steps} steps of S" if not L else f"{pairs} pairs, {steps} steps of S"
+    count, steps = sum(n * (n + 1) // 2 for n in sizes), len(sizes) if L else T
+    return f"{count} pairs" if L == T else f"{steps} steps of S" if not L else f"{count} pairs, {steps} steps of S"
 
 
 @theme.styled

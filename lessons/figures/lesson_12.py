@@ -3,7 +3,9 @@
 import numpy as np
 
 from lib.show import theme
-from lib.show.theme import REFERENCE, RWKV, array
+from lib.show.heatmap import color_bar
+from lib.show.plots import HALO
+from lib.show.theme import GENERATIONS, OTHERS, REFERENCE, RWKV, array
 
 
 def shifts(words, **options):
@@ -54,19 +56,15 @@ def draw_fading(shares):
     fig, axes = theme.figure(2.6, panels=len(shares), sharey=True)
     for ax, (title, share) in zip(axes, shares.items(), strict=True):
         C, n = array(share).shape
-        image = ax.imshow(array(share), cmap=theme.share_map(RWKV), vmin=0, vmax=1, aspect="auto",
+        image = ax.imshow(array(share), cmap=theme.share_map(GENERATIONS[4]), vmin=0, vmax=1, aspect="auto",
                           interpolation="nearest", extent=(0.5, n + 0.5, C - 0.5, -0.5))  # fmt: skip
-        ax.contour(np.arange(1, n + 1), np.arange(C), array(share), levels=[0.5], colors=REFERENCE, linewidths=1.2)
+        half = ax.contour(np.arange(1, n + 1), np.arange(C), array(share), [0.5], colors=REFERENCE, linewidths=1.2)
+        half.set_path_effects(HALO)  # the map behind it is dark, too
         ax.set_title(title, loc="center", fontsize=10.5)
         ax.grid(False)
         ax.set(xlabel="tokens ago", xticks=[1, *range(20, n + 1, 20)])
     axes[0].set_ylabel("channel")
-    theme.fit(fig, *axes, right=0.62)
-    box = axes[-1].get_position()
-    bar = fig.add_axes((box.x1 + 0.02, box.y0, 0.018, box.height))
-    fig.colorbar(image, cax=bar, ticks=[0, 0.5, 1])
-    bar.tick_params(length=0)
-    bar.spines[:].set_visible(False)
+    color_bar(fig, axes, image, [0, 0.5, 1])
     return fig
 
 
@@ -80,16 +78,16 @@ def draw_memory(log_w, bonus, ago):
     fig, (left, right) = theme.figure(2.7, panels=2)
     ages = np.arange(1, 301)
     share, half = np.exp((ages - 1) * log_w), np.log(2) / -log_w
-    left.plot(ages, share, color=RWKV)
+    left.plot(ages, share, color=GENERATIONS[4])
     here = float(np.exp((ago - 1) * log_w))
-    left.plot([ago], [here], "o", color=REFERENCE, markersize=8, zorder=4)
+    left.plot([ago], [here], "o", color=OTHERS[0], markersize=8, markeredgecolor="white", zorder=4)
     left.set(xscale="log", xlabel="tokens ago", ylabel="share that is left", ylim=(-0.03, 1.06))
     theme.in_decades(left.xaxis)
     left.set_title(f"{ago} ago: {percent(here)} left")
     shown = 16
     weights = np.exp(np.concatenate([[bonus], (np.arange(1, 301) - 1) * log_w]))
     weights = weights / weights.sum()
-    colors = [REFERENCE] + [RWKV] * shown
+    colors = [OTHERS[0]] + [GENERATIONS[4]] * shown
     right.bar(np.arange(shown + 1), weights[: shown + 1], 0.8, color=colors)
     rest = weights[shown + 1 :].sum()
     right.set(xlabel="tokens ago (0: the token itself)", ylabel="weight", ylim=(0, 1.08), xticks=[0, 5, 10, 15])

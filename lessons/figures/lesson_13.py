@@ -70,7 +70,7 @@ def draw_state(S, answers, words, names, things):
     limit = float(np.abs(S).max()) or 1.0
     left.imshow(S, cmap=matplotlib.colormaps["PRGn"], vmin=-limit, vmax=limit, interpolation="nearest")
     left.set(xlabel="value channel", ylabel="key channel", title=f"the memory, up to ±{limit:.1f}")
-    right.imshow(answers, cmap=theme.share_map(RWKV), vmin=0, vmax=1, interpolation="nearest")
+    right.imshow(answers, cmap=theme.share_map(theme.GENERATIONS[5]), vmin=0, vmax=1, interpolation="nearest")
     right.set_title("if a name asked now")
     right.set_xticks(range(len(things)), things, rotation=60, ha="right", rotation_mode="anchor")
     right.set_yticks(range(len(names)), names)
@@ -83,7 +83,7 @@ def draw_state(S, answers, words, names, things):
         ax.tick_params(length=0)
         ax.spines[:].set_edgecolor(MUTED)
     read = " ".join(words)
-    fig.text(0.015, 0.985, f"read: {read}", va="top", fontsize=10.5, color=RWKV)
+    fig.text(0.015, 0.985, f"read: {read}", va="top", fontsize=10.5, color=theme.GENERATIONS[5])
     fig.subplots_adjust(0.085, 0.2, 0.985, 0.82, wspace=0.32)
     sure = [f"{names[i]} {things[int(row.argmax())]}" for i, row in enumerate(answers) if row.max() > 0.5]
     fig.alt_text = (

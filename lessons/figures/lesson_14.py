@@ -5,7 +5,11 @@ import numpy as np
 from matplotlib.patches import FancyArrowPatch
 
 from lib.show import diagrams, theme
-from lib.show.theme import MUTED, OTHERS, REFERENCE, RWKV, array
+from lib.show.heatmap import color_bar
+from lib.show.theme import MUTED, OTHERS, REFERENCE, array
+
+# Of the three values: copper, silver, gold.
+COINS = (OTHERS[2], OTHERS[3], OTHERS[1])
 
 
 def rewrite(states, **options):
@@ -114,7 +118,7 @@ def draw_answers(asked, *, low=-1.0, high=2.0, title=""):
     """
     fig, axes = theme.figure(1.9, panels=len(asked), sharey=True)
     for ax, (key, shares) in zip(axes, asked.items(), strict=True):
-        for row, (share, color) in enumerate(zip(shares.values(), [MUTED, OTHERS[0], RWKV], strict=False)):
+        for row, (share, color) in enumerate(zip(shares.values(), COINS, strict=False)):
             share = float(share)
             ax.barh(row, float(np.clip(share, low, high)), 0.7, color=color)
             side, away = ("right", -4) if share < 0 else ("left", 4)
@@ -149,7 +153,9 @@ def draw_decays(kept, words, places):
     grid = array(kept).T
     grid = grid[np.argsort(grid.mean(1))]
     fig, ax = theme.figure(3.0)
-    image = ax.imshow(grid, cmap=theme.share_map(RWKV), vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    image = ax.imshow(
+        grid, cmap=theme.share_map(theme.GENERATIONS[6]), vmin=0, vmax=1, aspect="auto", interpolation="nearest"
+    )
     ax.set_xticks(range(len(words)), words, rotation=90)
     for label, word in zip(ax.get_xticklabels(), words, strict=True):
         label.set(weight="bold" if word in places else "normal", color=REFERENCE if word in places else MUTED)
@@ -158,19 +164,53 @@ def draw_decays(kept, words, places):
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
-    theme.fit(fig, ax, right=0.75)
-    box = ax.get_position()
-    bar = fig.add_axes((box.x1 + 0.015, box.y0, 0.02, box.height))
-    fig.colorbar(image, cax=bar, ticks=[0, 0.5, 1])
-    bar.set_yticklabels(["0", "0.5", "1"])
-    bar.grid(False)
-    bar.spines[:].set_visible(False)
-    bar.set_ylabel("share kept")
+    color_bar(fig, ax, image, [0, 0.5, 1], "share kept")
     at = [word in places for word in words]
     means = [float(grid[:, np.array(at) == here].mean()) for here in (True, False)]
     fig.alt_text = (
         f"A picture of {len(grid)} channels over {len(words)} words. The mean share that is kept is {means[0]:.2f} at"
         f" the places ({', '.join(word for word, here in zip(words, at, strict=True) if here)}) and {means[1]:.2f} at"
         " all other words."
+    )
+    return fig
+
+
+@theme.styled
+def draw_erasing(S, words, sizes, left, erased):
+    """Return a figure of one head: its memory, what is left of each word's writing, and what the last word erased.
+
+    S: (N, N), values by keys; words: the T read so far; sizes, left: (T,), of each writing and of what is left of it;
+    erased: (T,), the share of what was left that the last word erased.
+    """
+    S, left, erased, T = array(S), array(left), array(erased), len(words)
+    fig, (memory, kept, taken) = theme.figure(3.4, panels=3, width_ratios=(1.25, 1.2, 0.8))
+    limit, color = float(np.abs(S).max()) or 1.0, theme.GENERATIONS[7]
+    memory.imshow(S, cmap=matplotlib.colormaps["PRGn"], vmin=-limit, vmax=limit, interpolation="nearest")
+    memory.set(xlabel="key channel", ylabel="value channel", title=f"S, up to \u00b1{limit:.0f}")
+    memory.grid(False)
+    memory.tick_params(length=0)
+    places = np.arange(T)
+    kept.barh(places, sizes, 0.8, facecolor="none", edgecolor=color, linewidth=0.8)
+    kept.barh(places, left, 0.8, color=color)
+    kept.set_yticks(places, words, fontsize=7.5)
+    kept.set(xlabel="size", title="written, left")
+    taken.barh(places, erased, 0.8, color=REFERENCE)
+    for place, share in zip(places, erased, strict=True):
+        if share > 0.1:
+            taken.text(share + 0.03, place, f"{share:.0%}", va="center", fontsize=7.5)
+    taken.set(xlabel="share", xlim=(0, 1), xticks=[0, 0.5, 1], title=f"\u201c{words[-1]}\u201d erased")
+    taken.set_yticks([])
+    for ax in (kept, taken):
+        ax.set_ylim(max(T, 4) - 0.4, -0.6)
+        ax.grid(False, axis="y")
+        ax.tick_params(axis="y", length=0)
+    for ax in (memory, kept, taken):
+        ax.title.set_fontsize(10.5)
+    theme.fit(fig, memory, kept, taken)
+    most = sorted(range(T), key=lambda s: -erased[s])[:3]
+    told = ", ".join(f"{words[s]} (word {s + 1}) {erased[s]:.0%}" for s in most if erased[s] > 0.005)
+    fig.alt_text = (
+        f"After the words: {' '.join(words)}. The memory of one head, {len(S)} rows of {len(S)} numbers; a bar for each"
+        f" word; and what the last one, {words[-1]}, has erased: {told or 'nothing'}."
     )
     return fig

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from lib.show import plots, theme
-from lib.show.theme import LLAMA, MUTED, REFERENCE, RWKV, array
+from lib.show.theme import LLAMA, MUTED, REFERENCE, array
 
 # Of one colour, the second series has a lighter line with open marks.
 LOOKS = (("o", "full", "-"), ("s", "none", (0, (4, 1.5))))
@@ -54,7 +54,7 @@ def draw_shares(weights, state, name="", recurrent=False, cards=CARDS, height=2.
     weights, state: bytes; cards: GiB, as a card of "24 GB" has them. What goes beyond the card's end does not fit.
     """
     fig, ax = theme.figure(height)
-    color = RWKV if recurrent else LLAMA
+    color = theme.color_of(name) if recurrent else LLAMA
     told = []
     for row, card in enumerate(cards):
         a, b = weights / 2**30 / card, state / 2**30 / card

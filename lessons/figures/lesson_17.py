@@ -12,8 +12,8 @@ COLORS = {
     "attention": theme.LLAMA,
     "hybrid": theme.OTHERS[0],
     "linear attention": theme.OTHERS[1],
-    "RWKV-5": theme.RWKV,
-    "RWKV-7": theme.SECOND[theme.RWKV],
+    "RWKV-5": theme.GENERATIONS[5],
+    "RWKV-7": theme.GENERATIONS[7],
 }
 MARKS = {"attention": "o", "hybrid": "D", "linear attention": "v", "RWKV-5": "s", "RWKV-7": "^"}
 RIGHT = 0.9  # who answers so many of ten questions counts as right
@@ -78,12 +78,22 @@ def draw_budget(runs, n_pairs, most):
         ax.barh(row, mean, 0.7, color=color, alpha=1.0 if mean >= RIGHT else 0.35)
         words = f"{mean:.0%}, {fitting[-1]:,} bytes"
         inside = mean >= RIGHT
-        ax.annotate(words, (0 if inside else mean, row), (6, 0), textcoords="offset points", va="center",
-                    color="white" if inside else REFERENCE)  # fmt: skip
+        look = {"color": "white"} if inside else {"color": REFERENCE, "path_effects": plots.HALO}
+        ax.annotate(words, (0 if inside else mean, row), (6, 0), textcoords="offset points", va="center", zorder=4,
+                    **look)  # fmt: skip
         told.append(f"{mixer} {words}")
     ax.set_yticks(np.arange(len(rows)), list(rows))
     ax.set(xlim=(0, 1.02), ylim=(len(rows) - 0.4, -0.6), xlabel="share of right answers")
     ax.axvline(RIGHT, color=REFERENCE, linestyle=theme.DASHES[REFERENCE], linewidth=1.2)
+    ax.annotate(
+        f"{RIGHT:.0%}",
+        (RIGHT, 1),
+        (0, 3),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="center",
+        fontsize=9.5,
+    )
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
     ax.set_title(f"{n_pairs} pairs, at most {most:,} bytes of state")

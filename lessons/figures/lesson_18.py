@@ -8,7 +8,7 @@ from lib.show import theme
 from lib.show.theme import REFERENCE
 
 SURE = 1.96  # standard errors to each side hold 95 % of a normal distribution
-COLORS = {"LLaMA": theme.LLAMA, "RWKV-4": theme.SECOND[theme.RWKV], "RWKV-5": theme.RWKV, "RWKV-7": theme.OTHERS[0]}
+COLORS = {"LLaMA": theme.LLAMA, **{f"RWKV-{n}": color for n, color in theme.GENERATIONS.items()}}
 MARKS = ["o", "s", "^", "D", "v", "P"]
 
 
@@ -18,11 +18,11 @@ def scores(groups, **options):
 
 
 @theme.styled
-def draw_scores(groups, lines=None, xlabel="right answers, %", height=3.2):
+def draw_scores(groups, lines=None, line="guessing", xlabel="right answers, %", height=3.2):
     """Return a figure of scores in percent, a row each group, a mark each name, with bars of 95 %.
 
-    groups: {row: {name: (score, standard error)}}, both in percent. lines: {row: percent}, a dashed mark such as the
-    score of guessing.
+    groups: {row: {name: (score, standard error)}}, both in percent. lines: {row: percent}, a dashed mark that is
+    called `line`.
     """
     fig, ax = theme.figure(height)
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
@@ -37,6 +37,7 @@ def draw_scores(groups, lines=None, xlabel="right answers, %", height=3.2):
             told.append(f"{group}, {name}: {value:.1f} ± {SURE * error:.1f}")
         if group in (lines or {}):
             ax.vlines(lines[group], row - 0.42, row + 0.42, color=REFERENCE, linestyle=theme.DASHES[REFERENCE])
+            ax.text(lines[group] + 0.8, row, line, va="center", fontsize=9, color=theme.MUTED)
     ax.set_yticks(range(len(groups)), list(groups))
     ax.set(ylim=(len(groups) - 0.5, -0.5), xlabel=xlabel)
     ax.set_xlim(right=max(101, ax.get_xlim()[1]))
@@ -63,7 +64,7 @@ def draw_leak(records):
     """
     fig, axes = theme.figure(2.9, panels=2)
     rounds = [n for n, _ in records]
-    looks = {"asked": ("the leaked stories", theme.OTHERS[0], "o"), "new": ("new stories", theme.YOURS, "s")}
+    looks = {"asked": ("the leaked stories", theme.OTHERS[0], "o"), "new": ("new stories", theme.OTHERS[1], "s")}
     told = []
     for part, (ax, ylabel) in enumerate(zip(axes, ("right last words, %", "nats above the floor, %"), strict=True)):
         for name, (label, color, mark) in looks.items():
@@ -90,7 +91,7 @@ def draw_apart(n, gap, first=50):
     errors = [math.sqrt(p * (1 - p) / (n - 1)) for p in shares]
     x = np.linspace(first - 12, first + 22, 600)
     peak = 0.0
-    for p, error, name, color in zip(shares, errors, ("A", "B"), (theme.OTHERS[0], theme.YOURS), strict=True):
+    for p, error, name, color in zip(shares, errors, ("A", "B"), (theme.OTHERS[0], theme.OTHERS[1]), strict=True):
         curve = np.exp(-((x / 100 - p) ** 2) / (2 * error**2)) / error
         peak = max(peak, curve.max())
         ax.fill_between(x, curve, color=color, alpha=0.18, linewidth=0)

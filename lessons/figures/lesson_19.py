@@ -24,17 +24,14 @@ def draw_row(tokens, asked, alt=None):
     """
     fig, ax = theme.figure(1.5)
     for i, text in enumerate(tokens):
-        ax.text(i + 0.5, 1.5, text, ha="center", va="center", fontsize=8, rotation=35)
+        ax.text(i + 0.5, 1.5, halved(text), ha="center", va="center", fontsize=7.5)
         if i == len(asked):
             break
         answer = asked[i]
         color = GRID if answer is None else LLAMA
         ax.add_patch(Rectangle((i + 0.05, 0.1), 0.9, 0.8, facecolor=color, edgecolor="white"))
         if answer is not None:
-            turn = 35 if len(answer) > 8 else 0
-            ax.text(
-                i + 0.5, 0.5, answer, ha="center", va="center", fontsize=7 if turn else 8, color="white", rotation=turn
-            )
+            ax.text(i + 0.5, 0.5, halved(answer), ha="center", va="center", fontsize=7.5, color="white")
     ax.text(-0.1, 1.5, "it reads", ha="right", va="center", fontsize=9, color=REFERENCE)
     ax.text(-0.1, 0.5, "is asked for", ha="right", va="center", fontsize=9, color=REFERENCE)
     ax.set(xlim=(-1.6, len(tokens)), ylim=(0, 2.1))
@@ -46,6 +43,12 @@ def draw_row(tokens, asked, alt=None):
         f"{len(asked) - n}; then, in blue, the next token, {n} times, up to the last."
     )
     return fig
+
+
+def halved(text, most=8):
+    """Return a long text in two lines, so that it fits into its box."""
+    half = (len(text) + 1) // 2
+    return text if len(text) <= most else f"{text[:half]}\n{text[half:]}"
 
 
 @theme.styled

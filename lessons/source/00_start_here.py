@@ -25,6 +25,7 @@ from lib.run.checkpoint import load_bundle
 from lib.run.evaluate import excess_over_truth
 from lib.run.sample import tell, tell_with_chances
 from lib.show import plots, widgets
+from lib.show.memories import memories
 from lib.teach import progress
 from lessons.exercises.lesson_00 import check
 from lib.show.predict import predict
@@ -65,6 +66,26 @@ guess.reveal(
 record = json.loads((FOLDER / "record.json").read_text(encoding="utf-8"))
 print(record["command"])
 print(f"took {record['wall_seconds'] / 60:.0f} minutes on a processor, without a graphics card")
+
+# %% [markdown]
+# ## Two ways to remember
+#
+# A model reads one token after the other, words and pieces of words, and it has to keep something of each. The two families
+# of this course differ in what. A LLaMA keeps all of it, in a **KV cache**. An RWKV keeps a **state** of fixed size, and
+# works each token into it. Here a trained one of each reads the same sentence. Each dot is one number of its real memory, the
+# darker the larger, so equal areas are equal bytes.
+
+# %%
+rwkv, _ = load_bundle(corpora.DATA / "checkpoints" / "rwkv-7-tales")
+SENTENCE = """Grandma had lent her a golden drum. Beside a green gate, she stumbled, and the golden drum cracked. "If I put
+the golden drum behind the crooked harbour, nobody will know," she thought."""
+question = "From which token on does the LLaMA keep more than the RWKV?"
+memories({"LLaMA": model, "RWKV-7": rwkv}, tokenizer, SENTENCE, question, at=8)
+
+# %% [markdown]
+# At the 17th token they keep equally much, and from there on the LLaMA keeps more, another 4 KiB with every token. It forgets
+# nothing, and it pays for every token again and again. The RWKV pays the same for a sentence as for a book, and has to choose
+# what it forgets. What can each of them do, and what does it cost? That is what you find out in this course.
 
 # %% [markdown]
 # ## Did it learn by heart?

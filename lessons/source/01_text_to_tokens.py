@@ -78,9 +78,7 @@ for character in "Aé한🐉":
     print(
         f"{character}  number {code:7,}  = {code:21b}  bytes {' '.join(f'{b:08b}' for b in character.encode('utf-8'))}"
     )
-guess.reveal(
-    ["none", "one", "two", "three"][len("한".encode())], "Where English has one number, Korean has three."
-)
+guess.reveal(["none", "one", "two", "three"][len("한".encode())], "Where English has one number, Korean has three.")
 
 # %% [markdown]
 # Read the bits. A byte that begins with 0 is a character by itself. `110`, `1110` and `11110` begin a character of two,

@@ -269,7 +269,8 @@ plots.scatter(
 )
 places = len({tuple(point) for point in landed.tolist()})
 guess.reveal(
-    "on two points" if places == 2 else "on a circle", "Minus their mean, two numbers are a and -a, and the length is fixed."
+    "on two points" if places == 2 else "on a circle",
+    "Minus their mean, two numbers are a and -a, and the length is fixed.",
 )
 
 # %% [markdown]
@@ -388,9 +389,13 @@ for _ in tqdm(range(30), leave=False):
     savings.append(1 - times["rms"] / times["layer"])
 torch.set_num_threads(threads)
 whole = t_interval(savings)
-print(f"a whole step takes {whole.mean:.1%} less, give or take {whole.half:.1%} (95 % interval of {len(savings)} pairs)")
+print(
+    f"a whole step takes {whole.mean:.1%} less, give or take {whole.half:.1%} (95 % interval of {len(savings)} pairs)"
+)
 verdict = "holds" if whole.mean >= 0.07 else "holds for the norm alone" if alone >= 0.07 else "does not hold here"
-claim("rmsnorm-faster", verdict, f"by hand {alone:.0%} less for the norm, {whole.mean:.0%} +- {whole.half:.0%} for a step")
+claim(
+    "rmsnorm-faster", verdict, f"by hand {alone:.0%} less for the norm, {whole.mean:.0%} +- {whole.half:.0%} for a step"
+)
 
 # %% [markdown]
 # The last lines say what became of the paper's **claim**. Both numbers are needed: the first is about the norm, the second

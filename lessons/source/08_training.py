@@ -33,7 +33,7 @@ from lib.show.predict import predict
 from lib.text import corpora, tales
 from lib.text.batches import DocumentBatches, WindowBatches, encode_documents
 from lib.text.published import load_tokenizer
-from tqdm.auto import tqdm
+from tqdm.auto import tqdm, trange
 
 # %% [markdown]
 # ## The need
@@ -65,7 +65,9 @@ def new_model():
     """A LLaMA of 350 thousand weights, the same random ones each time."""
     torch.manual_seed(0)
     V = tokenizer.vocab_size
-    return Llama(LlamaConfig(V, n_layers=2, d_model=64, n_heads=4, n_kv_heads=2, d_head=16, d_ff=168, context_length=512))
+    return Llama(
+        LlamaConfig(V, n_layers=2, d_model=64, n_heads=4, n_kv_heads=2, d_head=16, d_ff=168, context_length=512)
+    )
 
 
 def next_token_loss(model, x, y):
@@ -76,7 +78,7 @@ def next_token_loss(model, x, y):
 def descend(rate, steps=40, repair=lambda gradients: None, data=None):
     """Plain gradient descent from fresh weights; return the loss at each step. `repair` may change the gradients."""
     model, losses, data = new_model(), [], data or batches
-    for step in range(steps):
+    for step in trange(steps, leave=False):
         loss = next_token_loss(model, *data[step])
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         repair(gradients)
@@ -95,7 +97,7 @@ guess = predict(
 )
 
 # %%
-plain = {rate: descend(rate) for rate in tqdm((0.1, 0.5, 1.0, 3.0), leave=False)}
+plain = {rate: descend(rate) for rate in (0.1, 0.5, 1.0, 3.0)}
 print("rate   step 1  step 10  step 20  step 40")
 for rate, losses in plain.items():
     print(f"{rate:4}", *(f"{losses[step - 1]:8.4g}" for step in (1, 10, 20, 40)))
@@ -103,7 +105,11 @@ explodes = not all(loss < 20 for loss in plain[3.0])
 lower = plain[3.0][-1] < plain[0.1][-1]
 best = min(plain, key=lambda rate: plain[rate][-1] if plain[rate][-1] > 0 else math.inf)  # NaN is above nothing
 guess.reveal(
-    "0.1 falls, 3 explodes" if explodes else "both losses fall, and 3 is lower" if lower else "0.1 is lower, 3 still falls",
+    "0.1 falls, 3 explodes"
+    if explodes
+    else "both losses fall, and 3 is lower"
+    if lower
+    else "0.1 is lower, 3 still falls",
     f"The best of these four rates is {best}: it ends at {plain[best][-1]:.2f}, and the floor is {FLOOR:.2f}.",
 )
 
@@ -181,7 +187,9 @@ def draw_descent(method, rate):
         adam = (m / (1 - 0.9**t)) / ((v / (1 - 0.95**t)).sqrt() + 1e-8)
         place = place - rate * {"gradient descent": gradient, "momentum": 10 * m, "AdamW": adam}[method]
     loss = (path[-1] ** 2 * torch.tensor([1.0, 25.0])).sum().item() / 2
-    words = f"{method}, rate {rate}: loss {loss:.2g} after 40 steps" if loss < 1e4 else f"{method}, rate {rate}: flies off"
+    words = (
+        f"{method}, rate {rate}: loss {loss:.2g} after 40 steps" if loss < 1e4 else f"{method}, rate {rate}: flies off"
+    )
     return figures.draw_valley(torch.stack(path), title=words, alt=f"A path through a narrow valley. {words}.")
 
 
@@ -366,7 +374,9 @@ norms = []
 saved = descend(0.5, repair=clip_in_place, data=OneBadBatch())
 print(f"global norm: mostly about {sorted(norms)[20]:.1f}, at the bad batch {norms[20]:.1f}")
 tamed = descend(3.0, repair=clip_in_place)
-print(f"rate 0.5, a bad batch: at the next step {hit[21]:.2f}, clipped {saved[21]:.2f}; at the end {hit[-1]:.2f}, {saved[-1]:.2f}")
+print(
+    f"rate 0.5, a bad batch: at the next step {hit[21]:.2f}, clipped {saved[21]:.2f}; at the end {hit[-1]:.2f}, {saved[-1]:.2f}"
+)
 print(f"rate 3, no bad batch: at the end {plain[3.0][-1]:.4g}, clipped {tamed[-1]:.2f}")
 
 # %% [markdown]
@@ -407,7 +417,12 @@ def decaying(model):
 # %% tags=["check:08.3", "nbval-check-output"]
 decaying = check("08.3", decaying)
 print(len(decaying(model)), "of", len(list(model.parameters())), "tensors decay; not:", end=" ")
-print(*sorted({name.split(".")[-2] for name, _ in model.named_parameters()} - {name.split(".")[-2] for name in decaying(model)}))
+print(
+    *sorted(
+        {name.split(".")[-2] for name, _ in model.named_parameters()}
+        - {name.split(".")[-2] for name in decaying(model)}
+    )
+)
 
 # %% [markdown] tags=["solution:08.3"]
 
@@ -437,12 +452,14 @@ for rows, steps in shapes:
 # ## A real run
 #
 # Same weights at the start, same batches, same number of steps: two constant rates, and LLaMA's schedule with a peak at the
-# higher one. The last run shows itself while it learns: the loss on its way, and now and then what the model says.
+# higher one. Each run shows itself while it learns: the loss on its way, and now and then what the model says.
 
 # %%
-_, low = run(steps=200, learning_rate=0.01, warmup=0, final_ratio=1.0)
-_, high = run(steps=200, learning_rate=0.02, warmup=0, final_ratio=1.0)
-small, plan = new_model(), Recipe(steps=200, learning_rate=0.02, warmup=20, final_ratio=0.1)
+PLANS = {
+    "constant, 0.01": Recipe(steps=200, learning_rate=0.01, warmup=0, final_ratio=1.0),
+    "constant, 0.02": Recipe(steps=200, learning_rate=0.02, warmup=0, final_ratio=1.0),
+    "warm-up, cosine": Recipe(steps=200, learning_rate=0.02, warmup=20, final_ratio=0.1),
+}
 
 
 def says():
@@ -450,11 +467,14 @@ def says():
     return tell(small, tokenizer, n_tokens=40, temperature=0.8, seed=1)
 
 
-records = train(small, batches, plan, device="cpu", dtype="float32")
-cosine = [record.loss for record in live.follow(records, plan.steps, floor=FLOOR, speak=says)]
+ways = {}
+for name, plan in PLANS.items():
+    small = new_model()
+    print(name)
+    records = train(small, batches, plan, device="cpu", dtype="float32")
+    ways[name] = [record.loss for record in live.follow(records, plan.steps, floor=FLOOR, speak=says)]
 
 # %%
-ways = {"constant, 0.01": low, "constant, 0.02": high, "warm-up, cosine": cosine}
 print("mean of the last 20 losses:", ", ".join(f"{name}: {tail(losses, 20):.2f}" for name, losses in ways.items()))
 plots.curves(
     {name: training.smooth(losses) for name, losses in ways.items()},
@@ -528,7 +548,11 @@ for name, one in {"200 steps": small, "the longer run": finished}.items():
     print(f"{name}: {right[name]:.0%} of {len(asked)} questions right; by chance {chance:.0%}")
 share, error = right["200 steps"], (chance * (1 - chance) / len(asked)) ** 0.5
 guess.reveal(
-    "nearly always" if share > 0.85 else "somewhat more often" if share > chance + 2 * error else "as often as by chance",
+    "nearly always"
+    if share > 0.85
+    else "somewhat more often"
+    if share > chance + 2 * error
+    else "as often as by chance",
     f"Guessing on {len(asked)} questions gives {chance:.0%} +- {2 * error:.0%} in 95 % of all tries.",
 )
 
@@ -586,16 +610,21 @@ longer = DocumentBatches(stream, begins, batch_size=8, length=384)
 rwkv, _ = load_bundle(corpora.DATA / "checkpoints" / "rwkv-5-tales")
 windowed = Llama(replace(finished.config, window=192))  # the same model, and no token sees more than 192
 windowed.load_state_dict(finished.state_dict())
-models = {"LLaMA": finished, "LLaMA, the last 192": windowed, "RWKV": rwkv}
+models = {"LLaMA": finished, "LLaMA, the last 192": windowed, "RWKV-5": rwkv}
 lengths = {name: by_place(model, longer) for name, model in models.items()}
 for name, losses in lengths.items():
-    print(f"{name:20}", *(f"{a + 1:3} to {a + 64}: {losses[a : a + 64].mean():.2f}" for a in range(64, 384, 64)), sep="  ")
+    print(
+        f"{name:20}", *(f"{a + 1:3} to {a + 64}: {losses[a : a + 64].mean():.2f}" for a in range(64, 384, 64)), sep="  "
+    )
 before, after = lengths["LLaMA"][64:192].mean(), lengths["LLaMA"][192:].mean()
 guess.reveal(
-    "it rises to more than twice as much" if after > 2 * before else "it falls: there is more to look back at"
-    if after < 0.9 * before else "it stays about as it was",
-    f"It goes from {before:.2f} to {after:.2f}. For RWKV it goes from {lengths['RWKV'][64:192].mean():.2f} to"
-    f" {lengths['RWKV'][192:].mean():.2f}, on the same text.",
+    "it rises to more than twice as much"
+    if after > 2 * before
+    else "it falls: there is more to look back at"
+    if after < 0.9 * before
+    else "it stays about as it was",
+    f"It goes from {before:.2f} to {after:.2f}. For the RWKV it goes from {lengths['RWKV-5'][64:192].mean():.2f} to"
+    f" {lengths['RWKV-5'][192:].mean():.2f}, on the same text.",
 )
 
 # %% tags=["spoiler"]
@@ -604,7 +633,7 @@ plots.curves(
     xlabel="place in the row, in tokens; the models learned from rows of 192",
     ylabel="loss, nats a token",
     floors={"the floor": FLOOR},
-    colors={"LLaMA": "LLAMA", "RWKV": "RWKV"},
+    colors={"LLaMA": "LLAMA"},
     ylim=(0, 4),
     alt="Loss by place in rows of 384 tokens, for the trained LLaMA, the same LLaMA that sees its last 192 tokens alone, and"
     " the tiny RWKV. Up to place 192 they lie together; the printed table gives the numbers after it.",
@@ -670,7 +699,9 @@ for name, one in {"200 steps": small, "the longer run": finished}.items():
     costs = [nats for nats, _ in document_nats(one, tokenizer, sample)]
     bits, excess = bits_per_byte(sum(costs), sample), paired_excess(costs, sample)
     print(f"{name:15} {bits:.4f} bits a byte, {bits / floor - 1:.1%} above the floor of the whole corpus;")
-    print(f"{'':15} {excess.share:.1%} +- {2 * excess.standard_error:.1%} above what these very stories cost the grammar")
+    print(
+        f"{'':15} {excess.share:.1%} +- {2 * excess.standard_error:.1%} above what these very stories cost the grammar"
+    )
 
 # %% [markdown]
 # The two lines of a model differ by the luck of the draw: how hard these 200 stories are, compared with all stories. Only the

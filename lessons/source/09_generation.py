@@ -210,8 +210,13 @@ keep_top_p = check("09.1", keep_top_p)
 # %% tags=["nbval-check-output"]
 z = torch.tensor(LOGITS)
 cut = keep_top_p(z, 0.8)
-print("cut with -inf:", cut.softmax(-1).numpy().round(3), "  cut with 0:", cut.clamp(min=0).softmax(-1).numpy().round(3))
-for name, kept in {"temperature 2, then top-p": keep_top_p(z / 2, 0.8), "top-p, then temperature 2": keep_top_p(z, 0.8) / 2}.items():
+print(
+    "cut with -inf:", cut.softmax(-1).numpy().round(3), "  cut with 0:", cut.clamp(min=0).softmax(-1).numpy().round(3)
+)
+for name, kept in {
+    "temperature 2, then top-p": keep_top_p(z / 2, 0.8),
+    "top-p, then temperature 2": keep_top_p(z, 0.8) / 2,
+}.items():
     print(f"{name}: {[word for word, logit in zip(WORDS, kept.tolist()) if logit > -math.inf]}")
 
 # %% [markdown]
@@ -302,7 +307,9 @@ more = {"temperature 1, top-p 0.95": tell_many(N, temperature=1.0, top_p=0.95, s
 for name, stories in {"temperature 1": told_at[1.0], **more, "temperature 0.8": told_at[0.8]}.items():
     grammar, facts, own = judge(stories)
     low, high = around(grammar, N)
-    print(f"{name:26} in the grammar {grammar:4.0%} ({low:.0%} to {high:.0%}), facts hold {facts:4.0%}, openings {own:4.0%}")
+    print(
+        f"{name:26} in the grammar {grammar:4.0%} ({low:.0%} to {high:.0%}), facts hold {facts:4.0%}, openings {own:4.0%}"
+    )
 
 # %% [markdown]
 # Read the figure from left to right: you pay for variety with stories that break. (Temperature 0 tells one story 64 times,
@@ -344,12 +351,18 @@ quick = torch.stack([quick, *(times for _, times in again)]).amin(0)
 slow = torch.minimum(slow, more_slow)
 torch.set_num_threads(threads)
 late, early = slow[380:].min(), slow[10:30].min()  # minima: whatever else the machine does only adds
-print(f"the same tokens: {with_cache == without}; {quick.sum() / 1000:.1f} s with the cache, {slow.sum() / 1000:.1f} s without")
+print(
+    f"the same tokens: {with_cache == without}; {quick.sum() / 1000:.1f} s with the cache, {slow.sum() / 1000:.1f} s without"
+)
 
 # %%
 print(f"without: token 20 takes {early:.1f} ms, token 400 {late:.1f} ms")
 guess.reveal(
-    "about as long" if late < 1.5 * early else "several times as long" if late < 100 * early else "hundreds of times as long",
+    "about as long"
+    if late < 1.5 * early
+    else "several times as long"
+    if late < 100 * early
+    else "hundreds of times as long",
     f"It reads 20 times as many tokens, and takes {late / early:.1f} times as long."
     + (" Many rows in one matrix product are cheap." if late < 15 * early else ""),
 )

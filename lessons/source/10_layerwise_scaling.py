@@ -86,9 +86,7 @@ for name, values in costs.items():
     )
 largest, last = max(range(4), key=lambda i: costs["MLP"][i]), len(trained.blocks) - 1
 guess.reveal(
-    {0: "without the first layer's", last: "without the last layer's"}.get(
-        largest, "without one in the middle"
-    ),
+    {0: "without the first layer's", last: "without the last layer's"}.get(largest, "without one in the middle"),
     f"With all parts the loss is {whole:.2f}. The costliest MLP costs {max(costs['MLP']) / min(costs['MLP']):.0f} times as"
     " much as the cheapest one.",
 )
@@ -120,9 +118,7 @@ figures.costs(
 # %% tags=["nbval-check-output"]
 for i in range(5):
     alpha, beta = 0.5 + 0.5 * i / 4, 0.5 + 3.5 * i / 4
-    print(
-        f"layer {i + 1}: alpha {alpha:.3f}, {alpha * 640 / 32:5.2f} heads    beta {beta:.3f}, {beta * 640:7.2f} wide"
-    )
+    print(f"layer {i + 1}: alpha {alpha:.3f}, {alpha * 640 / 32:5.2f} heads    beta {beta:.3f}, {beta * 640:7.2f} wide")
 
 # %% [markdown]
 # There is no such thing as 12.5 heads. In OpenELM four query heads share one key/value head (lesson 05), so heads must come
@@ -219,9 +215,7 @@ print("alpha", multipliers(0.5, 1.0, 5), " beta", multipliers(0.5, 4.0, 5))
 def layer_sizes(n_layers, d_model, d_head):
     """The lists n_heads, n_kv_heads, d_ff, a number for each layer."""
     ### BEGIN SOLUTION
-    n_heads = [
-        make_divisible(d_model * alpha, d_head * 4) // d_head for alpha in multipliers(0.5, 1.0, n_layers)
-    ]
+    n_heads = [make_divisible(d_model * alpha, d_head * 4) // d_head for alpha in multipliers(0.5, 1.0, n_layers)]
     d_ff = [make_divisible(d_model * beta, 256) for beta in multipliers(0.5, 4.0, n_layers)]
     return n_heads, [heads // 4 for heads in n_heads], d_ff
     ### END SOLUTION
@@ -251,8 +245,7 @@ for n_layers, d_model, d_head in SIZES.values():
     for kind, last, unit in (("query heads", 1.0, 4 * d_head), ("MLP widths", 4.0, 256)):
         exact, rounded = (multipliers(0.5, last, n_layers, decimals) for decimals in (12, 2))
         changed[kind] += sum(
-            make_divisible(d_model * a, unit) != make_divisible(d_model * b, unit)
-            for a, b in zip(exact, rounded)
+            make_divisible(d_model * a, unit) != make_divisible(d_model * b, unit) for a, b in zip(exact, rounded)
         )
 print("of 100 each, these would be others:", changed)
 number = changed["MLP widths"]
@@ -428,16 +421,12 @@ def count_parameters(config):
 # %% tags=["check:10.3", "nbval-check-output"]
 count_parameters = check("10.3", count_parameters)
 for name, (n_layers, d_model, d_head) in SIZES.items():
-    config = OpenElmConfig(
-        32000, d_model, d_head, *layer_sizes(n_layers, d_model, d_head), context_length=2048
-    )
+    config = OpenElmConfig(32000, d_model, d_head, *layer_sizes(n_layers, d_model, d_head), context_length=2048)
     published = OPENELM_PRESETS[f"openelm-{name.lower()}"].n_params
     with torch.device("meta"):
         built = sum(weight.numel() for weight in OpenElm(config).parameters())
     assert count_parameters(config) == built
-    print(
-        f"{name:5} {built:13,}   published {published:13,}   {'equal' if built == published else 'DIFFERENT'}"
-    )
+    print(f"{name:5} {built:13,}   published {published:13,}   {'equal' if built == published else 'DIFFERENT'}")
 billion = OPENELM_PRESETS["openelm-1.1b"]
 ends = block_parameters(billion.config, 0), block_parameters(billion.config, 27)
 print(f"1.1B: first layer {ends[0]:,}, last layer {ends[1]:,}, {ends[1] / ends[0]:.1f} times as many")
@@ -572,10 +561,7 @@ figures.pairs(
 
 # %% tags=["spoiler"]
 smooth = training.smooth
-paths = {
-    name: torch.stack([torch.tensor(smooth(run.losses)) for run in runs if run.name == name])
-    for name in builds
-}
+paths = {name: torch.stack([torch.tensor(smooth(run.losses)) for run in runs if run.name == name]) for name in builds}
 plots.curves(
     {name: (torch.arange(8, PLAN.steps + 1), path.mean(0)[7:]) for name, path in paths.items()},
     bands={name: (path.amin(0)[7:], path.amax(0)[7:]) for name, path in paths.items()},
@@ -693,7 +679,10 @@ figures.pairs(
 
 # %%
 curves = {
-    name: [statistics.fmean(losses) for losses in zip(*(run["losses_by_25"] for run in record["runs"] if run["name"] == name))]
+    name: [
+        statistics.fmean(losses)
+        for losses in zip(*(run["losses_by_25"] for run in record["runs"] if run["name"] == name))
+    ]
     for name in record["parameters"]
 }
 steps = torch.arange(25, 25 * len(curves["uniform"]) + 1, 25)
@@ -748,9 +737,7 @@ with torch.device("meta"):
 for name, tensor in tensors.items():
     if "layers" not in name or ".layers.5." in name:
         print(f"{name:45} {tuple(tensor.shape)}")
-print(
-    "heads", described["num_query_heads"][5], "and", described["num_kv_heads"][5], "of", described["head_dim"]
-)
+print("heads", described["num_query_heads"][5], "and", described["num_kv_heads"][5], "of", described["head_dim"])
 
 # %% [markdown]
 # `qkv_proj` has (16 + 4 + 4) heads of 64 rows. `proj_1` has two matrices of 2,048 rows, the gate first. In Apple's config

@@ -25,7 +25,9 @@ from lessons.figures import lesson_11 as figures
 from lib.show import plots, widgets
 from lessons.exercises.lesson_11 import check
 from lib.show.predict import predict
+from lib.run.checkpoint import load_bundle
 from lib.run.measure import best_seconds, numbers_written, peak_bytes
+from lib.show.memories import memories
 from lib.text import corpora
 from lib.text.published import load_tokenizer
 
@@ -206,6 +208,22 @@ plots.curves(
 )
 print(f"the cache for 65,536 tokens: {cache[-1]:,.0f} MiB; the state, for any number: {state:,.0f} MiB")
 guess.reveal(f"{c.d_head // 2}", "2 N T = N² at T = N / 2.")
+
+# %% [markdown]
+# A formula is one thing, a model that has learned to read is another. Here are two, a LLaMA and an RWKV-7 (you build that in
+# lesson 14), and what they keep of one sentence: each dot is one number, the darker the larger. **Which numbers does one more
+# token change?** Move the tokens, and look at both pictures of each model.
+
+# %%
+FOLDERS = {"LLaMA": "llama-tales", "RWKV-7": "rwkv-7-tales"}
+readers = {name: load_bundle(corpora.DATA / "checkpoints" / folder)[0] for name, folder in FOLDERS.items()}
+SENTENCE = """Grandma had lent her a golden drum. Beside a green gate, she stumbled, and the golden drum cracked. "If I put
+the golden drum behind the crooked harbour, nobody will know," she thought."""
+memories(readers, tokenizer, SENTENCE, "Which numbers does one more token change?", at=24)
+
+# %% [markdown]
+# The cache gets a new strip, and what stood there before stays as it was. In the state every number is another one: the token
+# is added to all that came before it, $S + k^\top v$, and nobody can take it out again by cutting something off.
 
 # %% [markdown]
 # Look at the flat line: 32 MiB, for a sentence or for a novel. Something must be lost, and below you will see what. First

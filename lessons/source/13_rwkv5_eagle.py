@@ -174,8 +174,6 @@ def draw_recall(pairs, half_life):
 widgets.explore(
     draw_recall,
     "What does forgetting buy?",
-    alt="Share of right answers, newest pair left. {pairs} pairs, half-life {half_life} pairs: with decay"
-    " the curve starts higher and ends lower than the flat one of a memory that never forgets.",
     pairs=([16, 32, 64], 64, "pairs told"),
     half_life=([1, 2, 4, 8, 16, 64], 8, "half-life in pairs"),
 )

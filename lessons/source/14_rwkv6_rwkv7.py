@@ -646,23 +646,24 @@ guess.reveal(guess.choices[0 if grown[1] < 1.5 else 1 if grown[1] < 10 * grown[0
 
 
 # %%
-def matrices_of(model, tokens):
-    """What each token multiplies S by in each layer, (L, H, T, N, N)."""
+def given(model, tokens):
+    """What each token hands to the memories of the layers: w, a, b, k, v, each (L, H, T, N)."""
     found, chunked = [], rwkv7.wkv_chunked
 
     def watched(r, k, v, log_w, a, b, *more, **options):
-        found.append(log_w.exp().diag_embed()[0] + (a[..., :, None] * b[..., None, :])[0])
+        found.append(torch.stack([log_w.exp(), a, b, k, v])[:, 0])
         return chunked(r, k, v, log_w, a, b, *more, **options)
 
     with mock.patch.object(rwkv7, "wkv_chunked", watched), torch.no_grad():
         model(tokens)
-    return torch.stack(found).double()
+    return torch.stack(found, dim=1).double()
 
 
 corpus = corpora.load("tales")
 trained, its_tokenizer = load_bundle(corpora.DATA / "checkpoints" / "rwkv-7-tales")
 read = [id for text in corpus.documents_validation[:6] for id in [its_tokenizer.eot, *its_tokenizer.encode(text)]]
-steps = matrices_of(trained, torch.tensor([read[:400]]))
+w, a, b, _, _ = given(trained, torch.tensor([read[:400]]))
+steps = w.diag_embed() + a[..., :, None] * b[..., None, :]  # (L, H, T, N, N)
 product, longest = torch.eye(steps.shape[-1], dtype=torch.float64), []
 for matrix in steps.unbind(2):
     product = product @ matrix  # (L, H, N, N)
@@ -679,6 +680,57 @@ print(
 # the third what is left of the beginning. Nothing in the formula forces the last two to be small. Training chose decays below
 # one and rates that agree well enough between channels, because a memory that explodes predicts badly. A decay alone is no
 # guarantee: in the last line the three keys make the memory grow even so, only more slowly.
+
+# %% [markdown]
+# ## A trained memory while it reads
+#
+# Lesson 13 showed how a trained Eagle's memory fades. Here an RWKV-7 that learned the same tales reads three sentences, in
+# which a thing is named, then another one, and then the first again. What a token writes, $v_t k_t^\top$, is one part of $S$, and each later
+# token does two things to it: it fades, by $w$, and a part of it is erased, by $a\,b^\top$. Since all of that is linear, the
+# memory is exactly the sum of what is left of all these writings.
+#
+# On the left is $S$. In the middle is a bar for each token: its outline is the size of what it wrote, its filled part what is
+# left of that. On the right is what the **last** token has erased of each. **Whose writing does "drum" erase? And the second
+# "kite"?** Then try the other heads: they erase other things.
+
+# %%
+TOLD = "Little Tom found a golden kite. Big Mina found a golden drum. Little Tom had the golden kite."
+spoken = its_tokenizer.encode(TOLD)
+w, a, b, k, v = given(trained, torch.tensor([spoken]))[:, 2]  # the third layer's, each (H, T, N)
+writings = []  # of each token what is left of v k^T, (H, N, N)
+history = []  # for each token: S, and of each writing so far its size, what is left and the share just erased, (H, t)
+for t in range(len(spoken)):
+    w_t, a_t, b_t = (z[:, t, None, :] for z in (w, a, b))  # (H, 1, N)
+    erased = [(C * a_t).sum(-1, keepdim=True) * b_t for C in writings]  # (C a) b^T
+    shares = [part.norm(dim=(1, 2)) / C.norm(dim=(1, 2)) for part, C in zip(erased, writings)]
+    writings = [C * w_t + part for part, C in zip(erased, writings)] + [v[:, t, :, None] * k[:, t, None, :]]
+    left = torch.stack([C.norm(dim=(1, 2)) for C in writings], 1)
+    history.append((sum(writings), left, torch.stack([*shares, torch.zeros(4).double()], 1)))
+_, state = trained(torch.tensor([spoken]))
+assert torch.allclose(sum(writings).float(), state.layers[2][0][1][0], atol=1e-4)  # all writings together are S
+sizes = (v.norm(dim=-1) * k.norm(dim=-1)).tolist()
+texts = [its_tokenizer.decode([token]).strip() for token in spoken]
+
+
+# %%
+def draw_erasing(n_tokens, head):
+    """One head's memory after n tokens, what is left of each writing, and what the last one erased of it."""
+    S, left, erased = (z[head - 1] for z in history[n_tokens - 1])
+    return figures.draw_erasing(S, texts[:n_tokens], sizes[head - 1][:n_tokens], left, erased)
+
+
+question = "Whose writing does drum erase, and the second kite?"
+controls = {"n_tokens": (1, len(spoken), 1, 13, "tokens read"), "head": ([1, 2, 3, 4], 3, "head")}
+widgets.explore(draw_erasing, question, **controls)
+for place, other in ((12, "drum"), (19, "the second kite")):
+    shares = history[place][2][2]  # of the third head
+    others = [f"{texts[s]} {shares[s]:.0%}" for s in shares.argsort(descending=True)[:3]]
+    print(f"third head: {other} erases most of", ", ".join(others))
+
+# %% [markdown]
+# A word erases what was written under a key like its own. Where "drum" erases "kite" and leaves "golden" and "Tom" nearly as
+# they were, the two things have nearly the same key, as if that head kept one thing at a time. A decay could not do that: it
+# takes from all that stands in a column of $S$, whoever wrote it.
 
 # %% [markdown]
 # ## Goose's time mixer

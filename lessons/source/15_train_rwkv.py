@@ -256,7 +256,10 @@ for name, scale in {"both zero": 0.0, "down zero, up not": 0.3}.items():
         optimizer.step()
     learned[name] = bool(down.any())
     print(f"{name:18} down has moved: {learned[name]}")
-guess.reveal("it has learned" if learned["both zero"] else "nothing has moved", "The gradient of each is a product with the other.")
+guess.reveal(
+    "it has learned" if learned["both zero"] else "nothing has moved",
+    "The gradient of each is a product with the other.",
+)
 
 # %% [markdown]
 # ## What decays, and what must not
@@ -553,7 +556,9 @@ for optimizer, result in ends.items():
     print(verdict(result["LLaMA"], result["RWKV-7"])[1])
 mixed = gap(ends["adamw"]["LLaMA"], ends["muon"]["RWKV-7"])[0]
 equal = statistics.fmean(gap(result["LLaMA"], result["RWKV-7"])[0] for result in ends.values())
-print(f"LLaMA with AdamW minus RWKV-7 with Muon: {mixed:+.2f}; with equal optimizers, on the mean, {equal:+.2f}", end="; ")
+print(
+    f"LLaMA with AdamW minus RWKV-7 with Muon: {mixed:+.2f}; with equal optimizers, on the mean, {equal:+.2f}", end="; "
+)
 print(f"so {1 - equal / mixed:.0%} of the mixed gap is the optimizer")
 
 # %% [markdown]

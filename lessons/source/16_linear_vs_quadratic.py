@@ -30,12 +30,15 @@ from lib.models.llama import Llama, LlamaConfig
 from lib.models.presets import preset
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run import cost
+from lib.run.checkpoint import load_bundle
 from lib.run.measure import best_seconds, peak_bytes
 from lessons.figures import lesson_16 as figures
 from lib.show import plots, widgets
+from lib.show.memories import memories
 from lessons.exercises.lesson_16 import check
 from lib.teach.claims import claim
 from lib.show.predict import predict
+from lib.text import corpora
 
 # %% [markdown]
 # ## The need
@@ -74,6 +77,21 @@ guess.reveal(guess.choices[0 if share <= 0.1 else 1 if share <= 0.5 else 2], f"M
 #
 # (Times in this lesson are the processor's seconds, `time.process_time`, the shortest of several calls, without gradients, on
 # one thread, because a second one that waits would be counted too. They say little about a GPU. How they *grow* says more.)
+
+# %% [markdown]
+# **From how many tokens on does the LLaMA keep ten times what the Eagle keeps?** Two small models that have learned to tell
+# tales read one and a part of another. Each dot is a number of their memory, so equal areas are equal bytes.
+
+# %%
+FOLDERS = {"LLaMA": "llama-tales", "RWKV-5 Eagle": "rwkv-5-tales"}
+bundles = {name: load_bundle(corpora.DATA / "checkpoints" / folder) for name, folder in FOLDERS.items()}
+readers, tokenizer = {name: model for name, (model, _) in bundles.items()}, bundles["LLaMA"][1]
+tales = " ".join(corpora.load("tales").documents_validation[:2])[:1000]
+question = "From how many tokens on does the LLaMA keep ten times what the Eagle keeps?"
+memories(readers, tokenizer, tales, question, at=30, tower=2)
+token, state = (cost.state_bytes(reader.config, 1, dtype="float32") for reader in readers.values())
+print(f"the Eagle keeps {state:,} bytes, the LLaMA {token:,} for each token: equal at {state / token:.0f} tokens,")
+print(f"ten times as much at {10 * state / token:.0f}")
 
 # %% [markdown]
 # ## By hand

@@ -17,6 +17,7 @@ import statistics
 
 import torch
 import torch.nn.functional as F
+from tqdm.auto import trange
 
 from lib.models.hybrid import Hybrid, HybridConfig
 from lib.models.presets import preset
@@ -92,7 +93,10 @@ pieces = [tokenizer.decode([i]) for i in ids[:-1]]
 for piece, token in list(zip(pieces, tokens))[:60]:
     blank, word = piece[: len(piece) - len(piece.lstrip())], piece.lstrip()
     print(blank + marks[token.kind].format(word) if word else blank, end="")
-print("\n\nnats of the dice:", f"{sum(token.nats for token in tokens):.4f}, and by the generator {-story.log_probability:.4f}")
+print(
+    "\n\nnats of the dice:",
+    f"{sum(token.nats for token in tokens):.4f}, and by the generator {-story.log_probability:.4f}",
+)
 assert abs(sum(token.nats for token in tokens) + story.log_probability) < 1e-9
 
 # %% [markdown]
@@ -108,7 +112,9 @@ everything = [token for _, tokens in STORIES for token in tokens]
 for kind in KINDS:
     own = [token for token in everything if token.kind == kind]
     nats = sum(token.nats for token in own) / len(everything)
-    print(f"{kind:11} {len(own) / len(everything):6.1%} of the tokens; the truth pays {nats:.4f} nats for each token of all")
+    print(
+        f"{kind:11} {len(own) / len(everything):6.1%} of the tokens; the truth pays {nats:.4f} nats for each token of all"
+    )
 share = 100 * sum(token.kind == "recalled" for token in everything) / len(everything)
 guess_share.reveal(min(("7", "25", "60"), key=lambda words: abs(float(words) - share)), f"{share:.1f} %.")
 
@@ -155,7 +161,7 @@ split_loss = check("17.1", split_loss)
 def losses(model, stories, together=20):
     """The model's nats for each token of each story, the closing one included: a list of lists."""
     found = []
-    for first in range(0, len(stories), together):
+    for first in trange(0, len(stories), together, leave=False):
         rows = [[tokenizer.eot, *ids] for ids, _ in stories[first : first + together]]
         found += [nats[: len(row) - 1] for nats, row in zip(token_nats(model, *padded(rows)).tolist(), rows)]
     return found
@@ -236,13 +242,17 @@ guess.reveal(answers[0] if recalled > 0.65 else answers[1] if recalled < 0.35 el
 # %%
 SPLIT = json.loads((corpora.DATA / "records" / "recall_split.json").read_text(encoding="utf-8"))
 RUNS = {NAMES[run["checkpoint"]]: run for run in SPLIT["runs"] if run["checkpoint"] in NAMES}
-print(f"`{SPLIT['command']}`, {RUNS['LLaMA']['stories']:,} stories, torch {SPLIT['torch']}; nats a token more than LLaMA")
+print(
+    f"`{SPLIT['command']}`, {RUNS['LLaMA']['stories']:,} stories, torch {SPLIT['torch']}; nats a token more than LLaMA"
+)
 for name, run in RUNS.items():
     if "gap_to_llama" in run:
         gap = run["gap_to_llama"]
         print(f"{name}:", *(f"{part} {value['nats']:+.4f} ± {value['error']:.4f};" for part, value in gap.items()))
 found = RUNS["RWKV-4"]["gap_to_llama"]["recalled"]
-words = f"{found['share']:.1%}, standard error {found['share_error']:.1%}, of LLaMA to RWKV-4; by the grammar's own labels"
+words = (
+    f"{found['share']:.1%}, standard error {found['share_error']:.1%}, of LLaMA to RWKV-4; by the grammar's own labels"
+)
 claim("zoology-recall", "holds" if found["share"] > 0.5 else "does not hold here", words)
 
 
@@ -289,7 +299,9 @@ plots.curves(
     " RWKV-7, the distance on a logarithmic axis.",
 )
 ratio = far["RWKV-4"][1][4] / far["RWKV-4"][1][1]
-guess.reveal("much more" if ratio > 1.5 else "much less" if ratio < 0.67 else "about the same", f"{ratio:.2f} times as much.")
+guess.reveal(
+    "much more" if ratio > 1.5 else "much less" if ratio < 0.67 else "about the same", f"{ratio:.2f} times as much."
+)
 rise = {name: ys[4] / ys[1] for name, (_, ys) in far.items()}
 print("64 to 127 ago over 8 to 15 ago:", ", ".join(f"{name} {value:.1f}" for name, value in rise.items()))
 
@@ -424,7 +436,7 @@ def learn(mixers, d_head, n_kv_heads=1, steps=220, first=120):
     head_from_embedding(model, 0.3)
     recipe = Recipe(steps, learning_rate=0.02, warmup=50, final_ratio=0.02, weight_decay=0.01, optimizer="muon")
     optimizer = Optimizer(model, recipe)
-    for step in range(steps):
+    for step in trange(steps, leave=False):
         n_pairs = 4 if step < first else (4, 8, 16, 32)[step % 4]
         x, y = new_batch(generator, 32, n_pairs)
         loss = F.cross_entropy(logits_of(model, x, n_pairs).flatten(0, 1), y.flatten())
@@ -473,7 +485,10 @@ def each_run(mixer):
     return [share for seeds in found[mixer].values() for share in seeds]
 
 
-T95 = {3: 4.30, 9: 2.31}  # Student's t for 95 %: an interval over so many pairs is that many standard errors to each side
+T95 = {
+    3: 4.30,
+    9: 2.31,
+}  # Student's t for 95 %: an interval over so many pairs is that many standard errors to each side
 differences = [b - a for a, b in zip(each_run("RWKV-5"), each_run("linear attention"))]
 mean, error = statistics.fmean(differences), statistics.stdev(differences) / len(differences) ** 0.5
 clear = abs(mean) > T95[len(differences)] * error
@@ -573,7 +588,9 @@ for run in TALES["runs"]:
     row = {"bits a byte": run["bits_per_byte"], **excess, "facts hold": run["share_facts_hold"]}
     table.setdefault(run["model"], {})[run["seed"]] = row
 first = TALES["runs"][0]
-print(f"`{TALES['command']}`: {first['steps']} steps, torch {TALES['torch']}; mean of the seeds, and the least and most")
+print(
+    f"`{TALES['command']}`: {first['steps']} steps, torch {TALES['torch']}; mean of the seeds, and the least and most"
+)
 for model, seeds in table.items():
     print(model, *sorted({f"{run['parameters']:,} parameters" for run in TALES["runs"] if run["model"] == model}))
     for what in next(iter(seeds.values())):
@@ -603,7 +620,9 @@ guess.reveal(outcomes.get(tuple(sorted(signs)), "no clear difference"))
 # %%
 def range_of(what):
     """How far the seeds of one model lie apart, the widest of the models."""
-    return max(max(values) - min(values) for values in ([row[what] for row in seeds.values()] for seeds in table.values()))
+    return max(
+        max(values) - min(values) for values in ([row[what] for row in seeds.values()] for seeds in table.values())
+    )
 
 
 winners = {seed: min(table, key=lambda model: table[model][seed]["bits a byte"]) for seed in table["hybrid"]}

@@ -17,6 +17,7 @@ import statistics
 
 import torch
 import torch.nn.functional as F
+from tqdm.auto import trange
 
 from lib.run.checkpoint import load_bundle
 from lib.run.choices import RULES, likelihoods, measure, perplexity, standard_error
@@ -208,7 +209,9 @@ with_blank = likely(base, *cut(tokenizer.encode, context, f" {ending}"))[0].item
 without = likely(base, tokenizer.encode(f"{context} "), tokenizer.encode(ending))[0].item()
 print(f"... {context[-40:]!r} then {ending!r}: {with_blank:.2f}; the blank left behind: {without:.2f}")
 lost = with_blank - without
-guess.reveal(guess.choices[2] if lost > 3 else guess.choices[1] if lost > 0.5 else guess.choices[0], f"By {lost:.1f} nats.")
+guess.reveal(
+    guess.choices[2] if lost > 3 else guess.choices[1] if lost > 0.5 else guess.choices[0], f"By {lost:.1f} nats."
+)
 theirs = likelihoods(base, tokenizer, [(context, f" {ending}")])[0]
 print(f"lib's, which scores many pairs at once, says {theirs.log_p:.2f}")
 
@@ -231,7 +234,9 @@ costs = []
 for story in tales.stories(SEED, 60):
     logs = Prefixes(story.text).read(tales.grammar())[0]  # log P(a story begins so), letter by letter
     costs += [logs[len(before)] - logs[len(before) + len(answer)] for before, answer, _ in story.questions]
-print(f"{len(costs)} asked words; the dearest costs the truth {max(costs):.6f} nats: the ceiling is 100 %, perplexity 1")
+print(
+    f"{len(costs)} asked words; the dearest costs the truth {max(costs):.6f} nats: the ceiling is 100 %, perplexity 1"
+)
 twins = questions("context", 1)[0]
 first = next(place for place, (a, b) in enumerate(zip(*twins.contexts)) if a != b)
 for number, text in enumerate(twins.contexts):
@@ -293,7 +298,11 @@ chosen = check("18.3", chosen)
 guess = predict(
     "18.c",
     "LLaMA and RWKV-5, the task `ending`, 300 questions. By which rules is LLaMA ahead?",
-    ["by all four, or by none", "it depends on the rule, by a point or two", "it depends on the rule, by ten points and more"],
+    [
+        "by all four, or by none",
+        "it depends on the rule, by a point or two",
+        "it depends on the rule, by ten points and more",
+    ],
 )
 
 # %% [markdown]
@@ -460,7 +469,7 @@ optimizer = torch.optim.AdamW(student.parameters(), lr=2e-3, weight_decay=0.0)
 history = [(0, {"asked": state_of(student, leaked), "new": state_of(student, new)})]
 
 # %%
-for turn in range(1, 9):
+for turn in trange(1, 9, leave=False):
     student.train()
     for first in (0, 8):
         x, y = padded(rows[first : first + 8])
@@ -478,7 +487,9 @@ for turn, found in history:
 end = history[-1][1]["asked"][1]
 guess.reveal(guess.choices[2] if end < -0.1 else guess.choices[1] if end < 0.02 else guess.choices[0], f"{end:+.0%}.")
 before, after = (history[i][1]["new"][1] for i in (0, -1))
-words = "it learned the leaked ones by heart, and forgot how stories go" if after > before else "it learned from them, too"
+words = (
+    "it learned the leaked ones by heart, and forgot how stories go" if after > before else "it learned from them, too"
+)
 print(f"new stories cost {before:+.0%} more than the floor before, {after:+.0%} after: {words}")
 
 # %% [markdown]
@@ -581,7 +592,11 @@ MMLU = {  # LiteLlama's model card, without and with five solved examples; OpenE
 n = 14_042
 print("errors from guessing, before and after, and after minus before")
 for name, (before, after) in MMLU.items():
-    values = errors_apart(before, n, 0.25, 10**9), errors_apart(after, n, 0.25, 10**9), errors_apart(after, n, before, n)
+    values = (
+        errors_apart(before, n, 0.25, 10**9),
+        errors_apart(after, n, 0.25, 10**9),
+        errors_apart(after, n, before, n),
+    )
     print(f"{name:15}", *(f"{value:+6.1f}" for value in values))
 five = [row[1] for name, row in MMLU.items() if name in ("LiteLlama-460M", "TinyLlama", "OpenLLaMA-3B")]
 spread = errors_apart(max(five), n, min(five), n)

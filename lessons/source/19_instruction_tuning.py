@@ -20,16 +20,19 @@ import statistics
 import torch
 import torch.nn.functional as F
 from torch import nn
+from tqdm.auto import trange
 
 from lib.models.presets import PRESETS
 from lib.models.skeleton import n_params
 from lib.run.checkpoint import load_bundle
 from lib.run.lora import METHODS, adapt, merge
-from lib.run.sample import tell, tell_stream
+from lib.run.sample import tell, tell_stream, tell_with_chances
 from lib.run.train import Recipe, train
 from lib.run.tune import AnswerBatches, AnswerLoss, answer, encoded, make_room, n_trained, obedience, tuning_flops
 from lib.show import plots, widgets
+from lib.show.live import follow
 from lib.show.predict import predict
+from lib.show.story import story
 from lib.teach.claims import claim
 from lib.text import corpora, tales
 from lib.text.instructions import chat_ids, instruct, met
@@ -76,8 +79,10 @@ plain = list(tales.stories(5, 2000))
 names = sorted({story.facts["hero"] for story in plain})
 lucky = statistics.fmean(story.facts["hero"] == names[i % len(names)] for i, story in enumerate(plain))
 print(f"{len(names)} names; by luck {lucky:.1%}")
-guess.reveal(min(guess.choices, key=lambda words: abs(int(words.split(" in ")[0].split()[-1]) / 100 - lucky)),
-             "Whatever the stories prefer: an even wish is met once in 20 times.")
+guess.reveal(
+    min(guess.choices, key=lambda words: abs(int(words.split(" in ")[0].split()[-1]) / 100 - lucky)),
+    "Whatever the stories prefer: an even wish is met once in 20 times.",
+)
 
 # %% [markdown]
 # ## A form for a conversation
@@ -179,7 +184,7 @@ for name, make in {"yours": targets, "the others'": targets_of_others}.items():
     trial, (x, y) = copy.deepcopy(model), rows_by(make)
     optimizer, loss_of = torch.optim.AdamW(trial.parameters(), lr=3e-3, weight_decay=0.0), AnswerLoss(trial)
     losses = []
-    for step in range(40):
+    for step in trange(40, leave=False):
         loss = loss_of(x[step % 8 :: 8], y[step % 8 :: 8])
         optimizer.zero_grad()
         loss.backward()
@@ -307,7 +312,16 @@ guess = predict(
 # %%
 plan = Recipe(steps=48, learning_rate=4e-3, warmup=5, final_ratio=0.05, weight_decay=0.0)
 lessons_in_obedience = AnswerBatches(encoded(tokenizer, instruct(seed=1, n=384)), batch_size=8)
-records = list(train(student, lessons_in_obedience, plan, device="cpu", dtype="float32", loss=AnswerLoss))
+steps = train(student, lessons_in_obedience, plan, device="cpu", dtype="float32", loss=AnswerLoss)
+wish = chat_ids(tokenizer, [WISH])
+
+
+def says():
+    """What the student answers to the wish from above, as it is now."""
+    return "".join(tell_stream(student, tokenizer, wish, 40, temperature=0.5, seed=1))
+
+
+records = list(follow(steps, plan.steps, speak=says))
 print(f"loss of the story: {records[0].loss:.3f} -> {statistics.fmean(r.loss for r in records[-8:]):.3f} nats a token,")
 print(f"in {records[-1].seconds:.0f} s on this machine")
 
@@ -318,11 +332,20 @@ print("merged, the logits differ by", f"{(student(torch.tensor([ids]))[0] - befo
 test = list(instruct(seed=77, n=40, kept=True))  # combinations of demands that no training had
 replies = answer(student, tokenizer, [item.text for item in test], seed=2)
 live = obedience(test, replies)
-print(f"of {live['n_demands']} demands {live['demands']:.0%} are met; {live['stopped']:.0%} of the answers stop by themselves")
+print(
+    f"of {live['n_demands']} demands {live['demands']:.0%} are met; {live['stopped']:.0%} of the answers stop by themselves"
+)
 share = live["parts"]["hero"][0] / live["parts"]["hero"][1]
 print("heroes: {} of {}".format(*live["parts"]["hero"]))
 guess.reveal("over three quarters" if share > 0.75 else "about half" if share >= 0.25 else "under a quarter")
-print("\n" + test[0].text + "\n\n" + replies[0].text)
+
+# %% [markdown]
+# One wish, the one from the beginning, and two answers to it: by the model as it was, and by the tuned one.
+
+# %%
+for name, one in (("as it was", model.eval()), ("tuned", student)):
+    print(f"{name}: {WISH}")
+    story(tell_with_chances(one, tokenizer, wish, n_tokens=60, temperature=0.5, seed=1))
 
 # %% [markdown]
 # This training taught nothing about stories. The model could write them already, and it could copy a word from far back. What
@@ -385,7 +408,9 @@ with torch.no_grad():
 costs = {"full": tuning_flops(model, 180, 8)}
 costs |= {name: tuning_flops(adapt(copy.deepcopy(model), name, 8), 180, 8) for name in METHODS}
 for name, flops in costs.items():
-    print(f"{name:5} {flops / 1e9:5.2f} GFLOP a step of 8 rows: {60 * costs['full'] // flops} steps for 60 of full tuning")
+    print(
+        f"{name:5} {flops / 1e9:5.2f} GFLOP a step of 8 rows: {60 * costs['full'] // flops} steps for 60 of full tuning"
+    )
 
 # %%
 guess = predict(
@@ -476,7 +501,11 @@ guess_part.reveal({"kind": "kind of story"}.get(least, least), f"Full tuning, in
 figures.obedience({name: interval([run["demands"] for run in runs]) for name, runs in RUNS.items()})
 curves_of = {
     name.split(", ")[1]: (
-        [min(10 * i + 10, r["steps"]) * r["flops"] / r["steps"] / 1e9 for r in runs[:1] for i in range(len(r["losses_by_10"]))],
+        [
+            min(10 * i + 10, r["steps"]) * r["flops"] / r["steps"] / 1e9
+            for r in runs[:1]
+            for i in range(len(r["losses_by_10"]))
+        ],
         [statistics.fmean(z) for z in zip(*(run["losses_by_10"] for run in runs))],
     )
     for name, runs in RUNS.items()
@@ -511,7 +540,9 @@ def draw_parts(method):
     )
 
 
-widgets.explore(draw_parts, "For which demand does each way of tuning help least?", method=(list(RUNS), "LLaMA, full", "method"))
+widgets.explore(
+    draw_parts, "For which demand does each way of tuning help least?", method=(list(RUNS), "LLaMA, full", "method")
+)
 
 # %% [markdown]
 # ## DPO: better than, instead of like this

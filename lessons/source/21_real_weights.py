@@ -143,7 +143,9 @@ for path, opened in ((folder / "stranger.pth", open_pth), (cut, open_safetensors
     except ValueError as error:
         refused.add(opened)
         print(f"{opened.__name__}: {str(error).replace(str(folder) + os.sep, '')[:76]} ...")
-guess.reveal(guess.choices[2 if open_pth in refused else 1], "So: weights_only=True, or safetensors, which calls nothing.")
+guess.reveal(
+    guess.choices[2 if open_pth in refused else 1], "So: weights_only=True, or safetensors, which calls nothing."
+)
 
 # %% [markdown]
 # **Exercise 21.1** · implement · ●○○ · 10 min · 3 points · teaches to say what does not fit · needs the cells above
@@ -199,7 +201,11 @@ config, tensors = to_hugging_face(model)
 scaled = config | {"rope_scaling": {"type": "yarn", "factor": 4.0}}
 unknown = config | {"attention_sharpness": 2.0}
 spoiled = tensors | {"model.norm.weight": torch.full_like(tensors["model.norm.weight"], float("nan"))}
-for what, pair in {"another RoPE": (scaled, tensors), "an unknown key": (unknown, tensors), "NaN": (config, spoiled)}.items():
+for what, pair in {
+    "another RoPE": (scaled, tensors),
+    "an unknown key": (unknown, tensors),
+    "NaN": (config, spoiled),
+}.items():
     try:
         from_hugging_face(*pair)
         print(f"{what}: loaded")

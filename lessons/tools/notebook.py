@@ -172,7 +172,7 @@ def _shows(node):
         return False
     name = ast.unparse(call.func)
     root = name.split(".")[0]
-    return root in ("predict", "plots", "figures", "widgets", "attention_map") or name.endswith(".reveal")
+    return root in ("predict", "plots", "figures", "widgets", "attention_map", "memories") or name.endswith(".reveal")
 
 
 def _form(cells, ids, solutions, name, place, solve):

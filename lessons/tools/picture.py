@@ -1,6 +1,7 @@
-"""`python3 -m lib picture`: make the moving picture of the first page from a trained model and its record."""
+"""`python3 -m lib picture`: the moving picture of the first page; or all figures of the lessons, to be looked at."""
 
 import argparse
+import base64
 import io
 import json
 import math
@@ -17,6 +18,7 @@ from lib.text import corpora
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES, REST = 40, 12  # frames that move, and how many times as long the last one stays
 MILLISECONDS, MOST = 110, 1_500_000
+LIGHT, DARK = "#FFFFFF", "#111111"  # the pages on which a figure is looked at
 
 
 def frames(folder, seed):
@@ -44,14 +46,46 @@ def save(pictures, path):
     return size
 
 
+def on_both(picture):
+    """Return a picture twice, side by side: on a light page and on a dark one."""
+    wide, high = picture.width + 40, picture.height + 40
+    whole = Image.new("RGB", (2 * wide, high), LIGHT)
+    whole.paste(DARK, (wide, 0, 2 * wide, high))
+    for x in (20, wide + 20):
+        whole.paste(picture, (x, 20), picture.convert("RGBA"))
+    return whole
+
+
+def write_all(folder, notebooks):
+    """Write each figure of these notebooks into a folder, NN_cell.png, as `on_both` has it; return their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for file in notebooks:
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        for place, cell in enumerate(cells):
+            shown = [output.get("data", {}).get("image/png") for output in cell.get("outputs", [])]
+            for n, data in enumerate(filter(None, shown)):
+                picture = Image.open(io.BytesIO(base64.b64decode("".join(data))))
+                names.append(f"{file.stem[:2]}_{place:03}{chr(97 + n)}.png")
+                on_both(picture).save(folder / names[-1])
+    return names
+
+
 def main(argv=None, root=ROOT):
-    """Write lessons/front.gif; return 0."""
+    """Write lessons/front.gif, or all figures of the lessons; return 0."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m lib picture", description="Make lessons/front.gif from the course's trained LLaMA."
+        prog="python3 -m lib picture",
+        description="Make lessons/front.gif from the course's trained LLaMA. With --all write every figure of the "
+        "solved lessons instead, each on a light page and on a dark one.",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the story (default: 1)")
-    seed = parser.parse_args(argv).seed
-    pictures, story = frames(corpora.DATA / "checkpoints" / "llama-tales", seed)
+    parser.add_argument("--all", type=Path, metavar="FOLDER", help="where to write the figures of all lessons")
+    args = parser.parse_args(argv)
+    if args.all:
+        names = write_all(args.all, sorted((root / "lessons" / "solutions").glob("*.ipynb")))
+        print(f"{len(names)} figures in {args.all}, from {names[0]} on; the number behind the lesson's is the cell's")
+        return 0
+    pictures, story = frames(corpora.DATA / "checkpoints" / "llama-tales", args.seed)
     size = save(pictures, root / "lessons" / "front.gif")
     print(f"lessons/front.gif: {len(pictures)} frames, {size / 1e6:.2f} MB. The story:\n\n{story}")
     return 0

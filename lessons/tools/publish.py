@@ -18,7 +18,6 @@ TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 PAGES = ("README.md", "CITATION.cff")
 
 
-
 def publish(place, root=ROOT):
     """Write `place` into pyproject.toml, the pages and the notebooks; return the files that changed.
 

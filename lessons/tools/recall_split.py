@@ -110,4 +110,3 @@ def mean_and_error(first, second, tokens):
     """Return the mean difference second - first in nats a token, paired over stories, and its standard error."""
     mean, error = paired(first, second)
     return {"nats": round(mean / tokens, 6), "error": round(error / tokens, 6)}
-

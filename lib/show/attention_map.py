@@ -2,18 +2,17 @@
 
 import html
 import itertools
-import sys
 
 from IPython import get_ipython
-from IPython.display import display
 from matplotlib.colors import to_rgb
 from matplotlib.font_manager import FontProperties
 
 from lib.show import theme
 from lib.show.heatmap import draw_heatmap
 from lib.show.theme import LLAMA, REFERENCE, array
+from lib.show.widgets import show_beside
 
-LINE = "max-width:44em;font:17px/2 Georgia,'Times New Roman',serif;background:#fff;color:#222;padding:8px 12px"
+LINE = f"max-width:44em;font:17px/2 Georgia,'Times New Roman',serif;padding:8px 12px;{theme.CARD}"
 LEAST = 0.03  # of a word's attention: what is read less is not marked
 MOST_NAMES = 24  # words that can stand at the two sides of a matrix
 _numbers = itertools.count()
@@ -34,22 +33,14 @@ def attention_map(words, weights, question, at=-1, layer=0, head=0, alt=None):
             f"{len(words)} words, weights of {T} readers and {S} read, '{question}': they must fit, and ask"
         )
     if get_ipython() is None:
-        return None
+        return
     reader = words[at].strip()
     read = sorted(range(T), key=lambda s: -weights[layer, head, at, s])[:2]
     most = " and ".join(f'"{words[s].strip()}" ({weights[layer, head, at, s]:.0%})' for s in read)
     alt = alt or f'Layer {layer + 1}, head {head + 1}: "{reader}" reads mostly {most}.'
     one = weights[layer, head]
     fig = still(words, one) if T <= MOST_NAMES else marked(words, one[at], at % T)
-    data, metadata = theme.bundle(theme.png(fig), alt)
-    view = _view(words, weights, question, at, layer, head)
-    if view is not None and "google.colab" in sys.modules:
-        return display(view)
-    if view is not None:
-        link = {"version_major": 2, "version_minor": 0, "model_id": view.model_id}
-        data["application/vnd.jupyter.widget-view+json"] = link
-    display(data, metadata=metadata, raw=True)
-    return None
+    show_beside(_view(words, weights, question, at, layer, head), fig, alt)
 
 
 @theme.styled

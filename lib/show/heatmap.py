@@ -2,6 +2,7 @@
 
 import matplotlib
 import numpy as np
+from matplotlib.patches import Polygon, Rectangle
 
 from lib.show import theme
 from lib.show.theme import MUTED, REFERENCE, array
@@ -35,6 +36,8 @@ def draw_heatmap(matrix, *, kind="share", rows=None, columns=None, xlabel="", yl
     for axis, labels in ((ax.xaxis, columns), (ax.yaxis, rows)):
         if labels is not None:
             axis.set_ticks(range(len(labels)), [str(label) for label in labels])
+        else:
+            axis.set_major_locator(matplotlib.ticker.MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.tick_params(axis="x", rotation=90 if long else 0)
     if numbers or (numbers is None and values.shape[0] <= 8 and values.shape[1] <= 10):
         for (i, j), value in np.ndenumerate(values):
@@ -48,20 +51,34 @@ def draw_heatmap(matrix, *, kind="share", rows=None, columns=None, xlabel="", yl
     return fig
 
 
-def color_bar(fig, ax, image):
-    """Put a thin bar right of a heatmap, as high as the heatmap is, and all text inside the figure."""
-    bar = fig.add_axes((0.9, 0.1, 0.02, 0.8))
-    fig.colorbar(image, cax=bar)
+def color_bar(fig, axes, image, ticks=None, label=""):
+    """Put a thin bar right of a heatmap, or of the last of several, as high as it is; all text stays inside."""
+    bar, axes = fig.add_axes((0.9, 0.1, 0.02, 0.8)), list(np.atleast_1d(axes))
+    fig.colorbar(image, cax=bar, ticks=ticks, label=label)
     bar.grid(False)
     bar.spines[:].set_visible(False)
     bar.tick_params(length=0, labelcolor=MUTED)
-    bar.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
+    if ticks is None:
+        bar.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
     renderer, inch = fig.canvas.get_renderer(), fig.dpi
     text = bar.get_tightbbox(renderer).x1 - bar.get_window_extent(renderer).x1
-    theme.fit(fig, ax, right=0.12 + 0.14 + text / inch)
-    ax.apply_aspect()
-    box, width = ax.get_position(), fig.get_figwidth()
+    theme.fit(fig, *axes, right=0.12 + 0.14 + text / inch)
+    axes[-1].apply_aspect()
+    box, width = axes[-1].get_position(), fig.get_figwidth()
     bar.set_position((box.x1 + 0.12 / width, box.y0, 0.14 / width, box.height))
+
+
+def pairs(ax, T, title, below, above=0.06):
+    """Draw the square of all pairs, T queries down and T keys across: grey where no query may look, without axes.
+
+    title: stands `above` T over it; below: words under it. What is drawn into it comes between the grey and the frame.
+    """
+    ax.add_patch(Polygon(stairs(range(T), 0), facecolor=GREY, linewidth=0))
+    ax.add_patch(Rectangle((0, 0), T, T, fill=False, edgecolor=MUTED, linewidth=0.9, zorder=1.5))
+    ax.text(T / 2, -above * T, title, ha="center", va="bottom", weight="bold", fontsize=10.5)
+    ax.text(T / 2, 1.06 * T, below, ha="center", va="top", fontsize=9.5)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
 
 
 def stairs(keys, edge):

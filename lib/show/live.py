@@ -5,7 +5,7 @@ import math
 import time
 
 from lib.show.screen import Screen
-from lib.show.theme import LLAMA, REFERENCE
+from lib.show.theme import CARD, LLAMA, REFERENCE
 
 WIDTH, HEIGHT, LEFT, FOOT = 560, 170, 44, 22
 
@@ -66,8 +66,7 @@ def picture(curve, steps, floor=None, said="", hue=LLAMA):
     svg = f'<svg role="img" aria-label="loss {loss:.2f}" width="{WIDTH}" height="{HEIGHT}">{"".join(parts)}</svg>'
     bar = f'<progress max="{steps}" value="{step}" style="width:{WIDTH}px"></progress>'
     words = f'<p style="max-width:38em;font:15px/1.5 Georgia,serif">{html.escape(said)}</p>' if said else ""
-    # A white ground, as all figures have: the colours are chosen for it.
-    return f'<div style="background:#fff;color:#222;padding:6px;max-width:{WIDTH + 12}px">{bar}<br>{svg}{words}</div>'
+    return f'<div style="{CARD};padding:10px;max-width:{WIDTH + 12}px">{bar}<br>{svg}{words}</div>'
 
 
 def thinned(curve, points=200):

@@ -117,7 +117,7 @@ def label_ends(fig, ax, ends):
     starts = [(box.x1 if x is None else ax.transData.transform((x, y))[0], ax.transData.transform((1, y))[1])
               for _, x, y, _ in ends]  # fmt: skip
     wanted = [float(np.clip(start[1], box.y0, box.y1)) for start in starts]
-    heights = spread(wanted, [size.height + 0.03 * inch for size in sizes], box.y0 - 9, box.y1 + 9)
+    heights = spread(wanted, [size.height + 0.03 * inch for size in sizes], box.y0 - 6, box.y1 + 6)
     for text, start, height, (_, _, _, color) in zip(texts, starts, heights, ends, strict=True):
         (x0, y0), (x1, y1) = to_figure.transform([start, (box.x1 + 0.11 * inch, height)])
         early = start[0] < box.x1 - 0.08 * box.width  # what leads to its name must not look like more of it

@@ -6,6 +6,8 @@ import re
 from IPython import get_ipython
 from IPython.display import display
 
+from lib.show.screen import with_view
+
 
 def predict(id, question, choices):
     """Show a question and its choices, and return the Guess that will hold what was clicked.
@@ -25,12 +27,7 @@ def predict(id, question, choices):
     if get_ipython() is None:
         print(guess.text())
         return guess
-    bundle = {"text/html": guess.html(), "text/plain": guess.text()}
-    widget = guess.buttons()
-    if widget is not None:
-        view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-        bundle["application/vnd.jupyter.widget-view+json"] = view
-    display(bundle, raw=True)
+    display(with_view({"text/html": guess.html(), "text/plain": guess.text()}, guess.buttons()), raw=True)
     return guess
 
 

@@ -3,6 +3,15 @@
 from IPython import get_ipython
 from IPython.display import display
 
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def with_view(data, widget):
+    """Return an output's data with a widget, or None, beside it: what is live takes the widget, all else the data."""
+    if widget is None:
+        return data
+    return data | {VIEW: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}}
+
 
 class Screen:
     """A place in a notebook that shows HTML. Live it is a widget; `finish` leaves a still for GitHub and printed pages.
@@ -28,11 +37,7 @@ class Screen:
             self.handle.update(self._bundle(still, text), raw=True)
 
     def _bundle(self, html, text):
-        data = {"text/html": html, "text/plain": text}
-        if self.live is not None:
-            view = {"version_major": 2, "version_minor": 0, "model_id": self.live.model_id}
-            data["application/vnd.jupyter.widget-view+json"] = view
-        return data
+        return with_view({"text/html": html, "text/plain": text}, self.live)
 
 
 def _widget(html):

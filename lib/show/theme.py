@@ -1,4 +1,4 @@
-"""How figures look (one meaning, one colour, white ground), and how they are shown, with their alt text."""
+"""How figures look (one meaning, one colour, a white card), and how they are shown, with their alt text."""
 
 import base64
 import functools
@@ -39,6 +39,9 @@ MEANINGS = {
     "yours": YOURS, "published": REFERENCE, "reference": REFERENCE, "floor": REFERENCE,
 }  # fmt: skip
 WIDTH, DPI = 6.5, 200
+# Of the white card that a figure lies on: its margin, in inches, is the radius of its corners, too.
+MARGIN = 0.1
+CARD = "background:#fff;color:#222;border-radius:10px"
 SUPERSCRIPT = dict(zip(range(48, 58), "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079", strict=True)) | {
     45: "\u207b"
 }
@@ -192,17 +195,41 @@ def fit(fig, *axes, right=0.0, pad=0.08):
 
 
 def png(fig, dpi=DPI, small=True):
-    """Return a figure's PNG bytes, the same for the same figure. small: half the bytes, for twice the time."""
+    """Return a figure's PNG bytes, always the same. small: on a card, half the bytes, in twice the time."""
     with matplotlib.rc_context(STYLE):
         buffer = io.BytesIO()
         # Packed tightly below, or not at all: a widget has to answer at once.
         fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
-    if small:
-        picture = Image.open(buffer).convert("RGB")
-        packed, buffer = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE), io.BytesIO()
-        # A rare colour can come out wrong in so few; then all are kept.
-        lost = np.abs(np.asarray(picture, dtype=np.int16) - np.asarray(packed.convert("RGB"), dtype=np.int16)).max()
-        (packed if lost < 12 else picture).save(buffer, format="png", optimize=True)
+    return card(Image.open(buffer).convert("RGB"), dpi) if small else buffer.getvalue()
+
+
+def card(picture, dpi=DPI):
+    """Return the PNG bytes of a picture on a white card with round corners, which suits a dark page as a light one.
+
+    No colours are dark enough for white and light enough for black and still apart from each other, so a figure brings
+    its own ground along.
+    """
+    margin, white = round(MARGIN * dpi), (255, 255, 255)
+    whole = Image.new("RGB", (picture.width + 2 * margin, picture.height + 2 * margin), white)
+    whole.paste(picture, (margin, margin))
+    packed, buffer = whole.quantize(240, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE), io.BytesIO()
+    # A rare colour can come out wrong in so few; then all are kept.
+    lost = np.abs(np.asarray(whole, dtype=np.int16) - np.asarray(packed.convert("RGB"), dtype=np.int16)).max()
+    corner = np.hypot(*np.mgrid[margin - 0.5 : 0 : -1, margin - 0.5 : 0 : -1])
+    clear = np.zeros((whole.height, whole.width))  # how much is cut off of each pixel: one in the corners, else none
+    for _ in range(4):
+        clear[:margin, :margin] = np.clip(corner - margin + 0.5, 0, 1)
+        clear = np.rot90(clear)
+    if lost < 12:
+        # The last colours of the palette are white, the more transparent the later.
+        cells = np.where(clear > 0, 240 + np.round(15 * clear), np.asarray(packed)).astype(np.uint8)
+        palette = (packed.getpalette() + [255] * 768)[: 3 * 240] + [255] * 48
+        whole, left = Image.fromarray(cells, "P"), bytes([255] * 240 + [255 - 17 * step for step in range(16)])
+        whole.putpalette(palette)
+        whole.save(buffer, format="png", optimize=True, transparency=left)
+    else:
+        whole.putalpha(Image.fromarray(np.round(255 * (1 - clear)).astype(np.uint8)))
+        whole.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 

@@ -10,6 +10,7 @@ from IPython import get_ipython
 from IPython.display import display
 
 from lib.show import theme
+from lib.show.screen import with_view
 
 # Points an inch while a slider moves: enough to be sharp, few enough to be there at once.
 LIVE_DPI = 120
@@ -33,16 +34,17 @@ def explore(draw, question, alt=None, **controls):
     explorer.redraw()
     if get_ipython() is None:
         return explorer
-    view = explorer.view()
-    if view is not None and "google.colab" in sys.modules:
-        display(view)  # Colab wires a widget up by itself, and would show the still picture in its place
-    else:
-        data, metadata = theme.bundle(theme.png(explorer.figure), explorer.alt)
-        if view is not None:
-            link = {"version_major": 2, "version_minor": 0, "model_id": view.model_id}
-            data["application/vnd.jupyter.widget-view+json"] = link
-        display(data, metadata=metadata, raw=True)
+    show_beside(explorer.view(), explorer.figure, explorer.alt)
     return explorer
+
+
+def show_beside(widget, figure, alt):
+    """Show a widget, or None without ipywidgets, and in the same output a still of the figure with its words."""
+    if widget is not None and "google.colab" in sys.modules:
+        display(widget)  # Colab wires a widget up by itself, and would show the still in its place
+        return
+    data, metadata = theme.bundle(theme.png(figure), alt)
+    display(with_view(data, widget), metadata=metadata, raw=True)
 
 
 @contextlib.contextmanager
@@ -197,9 +199,11 @@ class Explorer:
 
     def _shown(self):
         """Return the picture as HTML: an Image widget has no alt text. Decoded at once, it does not flicker."""
-        width, height = (round(100 * inches) for inches in self.figure.get_size_inches())
+        margin = round(100 * theme.MARGIN)
+        width, height = (round(100 * inches) + 2 * margin for inches in self.figure.get_size_inches())
         source = base64.b64encode(self.picture).decode()
+        style = f"{theme.CARD};padding:{margin}px;box-sizing:border-box"
         return (
             f'<img alt="{html.escape(self.alt)}" width="{width}" height="{height}" decoding="sync"'
-            f' style="max-width:100%;height:auto;background:white" src="data:image/png;base64,{source}">'
+            f' style="{style};max-width:100%;height:auto" src="data:image/png;base64,{source}">'
         )

@@ -5,6 +5,8 @@ import json
 import re
 from pathlib import Path
 
+from lib.show.cards import show_progress
+
 ROOT = Path(__file__).resolve().parents[2]
 # What `check` prints first, and what it means here. The longer words come first: "not yet" and "not attempted".
 WORDS = {"not yet": "tried", "not attempted": "open", "right": "done", "noted": "done"}
@@ -26,10 +28,15 @@ def statuses(path):
 def _status(cell):
     # [(exercise, status)] of a check cell; nothing for any other. Also an nbgrader copy keeps the tags.
     names = [tag.split(":", 1)[1] for tag in cell.get("metadata", {}).get("tags", []) if tag.startswith("check:")]
-    said = "".join("".join(output.get("text", "")) for output in cell.get("outputs", []))
+    text = "".join(said(output) + "\n" * ("data" in output) for output in cell.get("outputs", []))
     for name in names:
-        found = re.search(rf"^{re.escape(name)} ({'|'.join(WORDS)})\b", said, re.M)
+        found = re.search(rf"^{re.escape(name)} ({'|'.join(WORDS)})\b", text, re.M)
         yield name, WORDS[found[1]] if found else "open"
+
+
+def said(output):
+    """Return an output's text: a card's plain form, or what was printed, which is how older notebooks have it."""
+    return "".join(output.get("text") or output.get("data", {}).get("text/plain", ""))
 
 
 def progress(root=ROOT):
@@ -65,9 +72,9 @@ def following(found):
 
 
 def show(root=ROOT):
-    """Print the table and what comes next. A notebook counts as it was last saved."""
+    """Show what is done as a grid, and print what comes next. A notebook counts as it was last saved."""
     found = progress(root)
-    print(table(found))
+    show_progress(found, table(found))
     print(following(found))
 
 

@@ -69,3 +69,19 @@ def test_every_arrow_of_goose_ends_at_a_box():
         for x, y in (start, end):
             assert min(abs(y - row) + 0.2 * abs(x - column) for column, row in places) < 0.9, (start, end)
     assert len(fig.axes[0].patches) == len(figures.GOOSE) + len(figures.GOOSE_ARROWS)
+
+
+def test_what_a_word_erased_stands_beside_what_is_left():
+    S, words = torch.randn(8, 8), ["kite", "and", "drum"]
+    fig = figures.draw_erasing(
+        S, words, [4.0, 2.0, 3.0], torch.tensor([1.0, 1.5, 3.0]), torch.tensor([0.64, 0.04, 0.0])
+    )
+    memory, kept, taken = fig.axes
+    assert memory.images[0].get_array().shape == (8, 8)
+    assert [bar.get_width() for bar in kept.patches] == [4.0, 2.0, 3.0, 1.0, 1.5, 3.0]
+    assert [round(bar.get_width(), 2) for bar in taken.patches] == [0.64, 0.04, 0.0] and taken.get_xlim() == (0, 1)
+    assert written(taken) == ["64%"] and "drum" in taken.get_title(loc="left")
+    assert "the last one, drum, has erased: kite (word 1) 64%, and (word 2) 4%." in fig.alt_text
+    for ax in fig.axes:
+        box = ax.get_tightbbox(fig.canvas.get_renderer())
+        assert box.x0 >= 0 and box.x1 <= fig.get_figwidth() * fig.dpi

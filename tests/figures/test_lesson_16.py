@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lessons.figures import lesson_16 as figures
+from lib.show import theme
 
 
 def test_each_law_is_a_straight_line_of_its_slope_through_the_middle_of_its_points():
@@ -14,7 +15,7 @@ def test_each_law_is_a_straight_line_of_its_slope_through_the_middle_of_its_poin
     assert np.allclose(line.get_ydata(), points.get_ydata())
     assert np.allclose(np.diff(np.log(other.get_ydata())), np.diff(np.log(x)))
     assert np.isclose(np.log(other.get_ydata()).mean(), np.log([2e-4, 3e-3, 2e-2]).mean())
-    assert line.get_color() == figures.LLAMA and other.get_color() == figures.RWKV
+    assert line.get_color() == figures.LLAMA and other.get_color() == theme.RWKV
     words = " ".join(text.get_text() for text in fig.texts)
     assert "RWKV:\n1.00\u00a0\u00b1\u00a00.11" in words or "RWKV: 1.00\u00a0\u00b1\u00a00.11" in words
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lib.show import attention_map as module
+from lib.show import widgets
 from lib.show.attention_map import attention_map, page
 
 WORDS = ["Ada", " has", " the", " <key>"]
@@ -17,7 +18,7 @@ WEIGHTS = torch.randn(2, 3, 4, 4).masked_fill(torch.ones(4, 4).triu(1).bool(), -
 def shown(monkeypatch):
     sent = []
     monkeypatch.setattr(module, "get_ipython", lambda: True)
-    monkeypatch.setattr(module, "display", lambda data, metadata=None, raw=False: sent.append((data, metadata)))
+    monkeypatch.setattr(widgets, "display", lambda data, metadata=None, raw=False: sent.append((data, metadata)))
     return sent
 
 

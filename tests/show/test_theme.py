@@ -3,6 +3,7 @@
 import base64
 import io
 import itertools
+import re
 from pathlib import Path
 
 import nbformat
@@ -170,12 +171,26 @@ def test_the_same_figure_gives_the_same_bytes(small):
     assert theme.png(figure(), small=small) != theme.png(figure(1.5), small=small)
 
 
-def test_the_small_picture_looks_like_the_large_one_and_is_white():
-    large, small = (
-        np.asarray(Image.open(io.BytesIO(theme.png(figure(), small=s))).convert("RGB"), float) for s in (0, 1)
-    )
-    assert large.shape == (600, 1300, 3) and np.abs(large - small).max() < 12
-    assert (large[0, 0] == 255).all() and len(theme.png(figure())) < 100_000
+def test_a_still_looks_like_the_live_picture_and_lies_on_a_white_card():
+    live = np.asarray(Image.open(io.BytesIO(theme.png(figure(), small=False))).convert("RGB"), float)
+    card = np.asarray(Image.open(io.BytesIO(theme.png(figure()))).convert("RGBA"), float)
+    assert live.shape == (600, 1300, 3) and card.shape == (640, 1340, 4)
+    assert np.abs(card[20:-20, 20:-20, :3] - live).max() < 12 and (card[:20, :, :3] == 255).all()
+    assert len(theme.png(figure())) < 100_000
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["few colours", "all colours"])
+def test_a_card_is_clear_in_its_corners_alone(busy):
+    shape = (200, 300, 3)
+    values = np.random.default_rng(0).integers(0, 255, shape) if busy else np.full(shape, 90)
+    picture = Image.fromarray(values.astype(np.uint8))
+    clear = np.asarray(Image.open(io.BytesIO(theme.card(picture))).convert("RGBA"))[..., 3]
+    margin = round(theme.MARGIN * theme.DPI)
+    assert clear.shape == (200 + 2 * margin, 300 + 2 * margin)
+    for turned in (clear, clear[::-1], clear[:, ::-1], clear[::-1, ::-1]):
+        assert turned[0, 0] == 0 and 0 < turned[:margin, :margin].mean() < 255
+        assert (np.diff(turned[0, :margin].astype(int)) >= 0).all()
+    assert (clear[margin:-margin] == 255).all() and (clear[:, margin:-margin] == 255).all()
 
 
 def test_the_looks_do_not_depend_on_what_a_learner_set():
@@ -204,7 +219,7 @@ def test_every_figure_of_a_notebook_has_its_words_and_every_widget_a_still_pictu
             assert len(alt.split()) >= 6 and alt.endswith("."), f"cell {index}: {alt!r} does not say what one sees"
             assert output.data["text/plain"] == alt and "image/png" in output.data
             assert "?" not in alt.split(" Here ")[0][-1:], f"cell {index}: the alt text asks, it must tell: {alt}"
-        if "widgets.explore(" in cell.source:
+        if "widgets.explore(" in cell.source or re.search(r"^memories\(", cell.source, re.M):
             assert len(pictures) == 1, f"cell {index}: a widget without a still picture"
         n_figures += len(pictures)
     # In a learner's notebook those that answer a prediction are left out.
@@ -225,7 +240,7 @@ def test_what_a_notebook_gets(monkeypatch):
     theme.show(figure(), 'A line, "LLaMA" & up.')
     (data, metadata), (words, _) = sent
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG") and data["text/plain"] == 'A line, "LLaMA" & up.'
-    assert metadata == {"image/png": {"alt": 'A line, "LLaMA" & up.', "width": 650, "height": 300}}
+    assert metadata == {"image/png": {"alt": 'A line, "LLaMA" & up.', "width": 670, "height": 320}}
     assert "A line, &quot;LLaMA&quot; &amp; up." in words["text/html"]
 
 

@@ -24,6 +24,14 @@ def course(folder, **notebooks):
     return folder
 
 
+def test_a_card_counts_by_its_plain_text(tmp_path):
+    """`check` shows a card; what is read is the text that goes along with it, and never the page."""
+    shown = cell("04.1", "")
+    data = {"text/html": "<b>04.1</b> right", "text/plain": ["04.1 not yet: 3 is too\n", "small."]}
+    shown["outputs"] = [{"output_type": "display_data", "data": data, "metadata": {}}]
+    assert progress.progress(course(tmp_path, _04_rope=[shown])) == {"04_rope": {"04.1": "tried"}}
+
+
 def test_each_verdict_has_its_status(tmp_path):
     cells = [
         cell("04.1", ["04.1 right (11 cases, all exact).\n", "more\n"]),

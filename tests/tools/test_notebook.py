@@ -33,7 +33,8 @@ def course(tmp_path):
         (folder / "__init__.py").touch()  # else the course's own packages would come first
     (teach / "setup.py").write_text("def start(number):\n    print('Lesson', number)\n", encoding="utf-8")
     (exercises / "lesson_99.py").write_text(CHECK, encoding="utf-8")
-    shutil.copy(ROOT / "lib" / "show" / "predict.py", show)
+    for name in ("predict.py", "screen.py"):
+        shutil.copy(ROOT / "lib" / "show" / name, show)
     source = tmp_path / "lessons" / "source" / "99_sample.py"
     source.parent.mkdir(parents=True)
     source.write_text(SAMPLE, encoding="utf-8")
