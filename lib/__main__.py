@@ -75,6 +75,7 @@ COMMANDS = {
         "tests.benchmarks.main", "measure our speed beside transformers'", ("torch", "transformers"), False
     ),
     "evaluate": Command("lessons.tools.evaluate", "ask a model what lesson 18 asks", ("torch", "tokenizers"), False),
+    "scale": Command("lessons.tools.scale", "train the grid of runs of lesson 20", ("torch",), False),
     "recall": Command("lessons.tools.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False),
 }
 

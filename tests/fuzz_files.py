@@ -6,11 +6,11 @@ import struct
 import torch
 from safetensors.torch import save_file
 
-from lib.run.sealed import read_sealed, write_sealed
 from lib.text import bpe_file
 from lib.text.bpe import BPE
 from lib.text.trie import WorldTokenizer
 from lib.weights.files import BIN_INDEX, INDEX, open_gguf, open_pth, open_safetensors, save_pth
+from lib.weights.sealed import read_sealed, write_sealed
 from tests.fuzz_text import holds, text
 
 DEEP = "[" * 20_000

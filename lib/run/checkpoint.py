@@ -18,10 +18,10 @@ from lib.models.hybrid import Hybrid, HybridConfig
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run.processes import Alone
-from lib.run.sealed import Refused, before, read_sealed, write_sealed
 from lib.text.bpe import BPE
 from lib.weights.convert import filled
 from lib.weights.files import open_safetensors, read_config, write_beside, write_json
+from lib.weights.sealed import Refused, before, read_sealed, write_sealed
 
 FAMILIES = {"llama": (Llama, LlamaConfig), "rwkv": (Rwkv, RwkvConfig), "hybrid": (Hybrid, HybridConfig)}
 

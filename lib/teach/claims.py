@@ -40,6 +40,9 @@ CLAIMS = {
     "flash-memory": Claim("FlashAttention's memory grows linearly with the length", "arXiv 2205.14135, section 4.3"),
     "openelm-accuracy": Claim("scaling by layer beats a uniform model of the same size", "arXiv 2404.14619"),
     "openelm-instruct": Claim("instruction tuning improves the mean accuracy at every size", "arXiv 2404.14619"),
+    "chinchilla-20": Claim(
+        "the best model for its training FLOPs reads about 20 tokens a parameter", "arXiv 2203.15556, table 3"
+    ),
     "eagle-size": Claim("Eagle 7B has 7.52B parameters", "RWKV blog, Eagle 7B"),
     "eagle-languages": Claim("Eagle 7B was trained on 100+ languages", "RWKV blog, Eagle 7B"),
     "llama-65b-days": Claim(

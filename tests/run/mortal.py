@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from lib.run import sealed
 from lib.run.checkpoint import Keep
-from lib.run.sealed import read_sealed
 from lib.run.train import Recipe, train
+from lib.weights import sealed
+from lib.weights.sealed import read_sealed
 from tests.run.tiny import counting, tiny_llama
 
 RECIPE = Recipe(steps=40, warmup=5, learning_rate=0.01)

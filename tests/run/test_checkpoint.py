@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from lib.run.checkpoint import Keep, load_bundle, load_checked, save_bundle, write_beside
 from lib.run.sample import sample
-from lib.run.sealed import before, write_sealed
 from lib.run.train import Recipe, fit, train
 from lib.text.bpe import BPE
+from lib.weights.sealed import before, write_sealed
 from tests.run.tiny import CONFIG, counting, tiny_llama
 
 RECIPE = Recipe(steps=12, warmup=3, learning_rate=0.01)

@@ -15,8 +15,8 @@ from torch.distributed import is_available
 from lib.run.checkpoint import Keep, load_bundle, load_checked
 from lib.run.commands import main
 from lib.run.processes import Alone, Rows, team
-from lib.run.sealed import write_sealed
 from lib.run.train import train
+from lib.weights.sealed import write_sealed
 from tests.run.tiny import counting, tiny_llama
 from tests.run.two import CASES, CPU, RECIPE, trained
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 from jupyter_client.manager import start_new_kernel
 
-from lib.run import sealed
 from lib.run.checkpoint import Keep, load_checked, newest
-from lib.run.sealed import HEADER, before, read_sealed, write_sealed
 from lib.run.train import Recipe, fit, train
+from lib.weights import sealed
+from lib.weights.sealed import HEADER, before, read_sealed, write_sealed
 from tests.run.tiny import counting, tiny_llama, weights
 
 RECIPE = Recipe(steps=12, warmup=3, learning_rate=0.01)
