@@ -72,6 +72,12 @@ COMMANDS = {
     "bench": Command(
         "tests.benchmarks.main", "measure our speed beside transformers'", ("torch", "transformers"), False
     ),
+    "gpu-check": Command(
+        "tests.benchmarks.gpu",
+        "test and measure the course on a CUDA device",
+        ("torch", "transformers", "pytest"),
+        False,
+    ),
     "evaluate": Command("lessons.tools.evaluate", "ask a model what lesson 18 asks", ("torch", "tokenizers"), False),
     "recall": Command("lessons.tools.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False),
 }

@@ -144,7 +144,7 @@ def test_a_t4_trains_in_float16_with_a_scaler_and_others_without(monkeypatch):
     assert not Optimizer(tiny_llama(), Recipe(steps=1), pick_dtype(MPS)).scaler.is_enabled()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.cuda
 @pytest.mark.parametrize("dtype", ["float32", "auto", "float16"])
 @pytest.mark.parametrize("make", [tiny_llama, lambda: tiny_rwkv(7)], ids=["llama", "rwkv-7"])
 def test_cuda_trains_as_the_cpu_does(tmp_path, make, dtype):
