@@ -24,6 +24,8 @@ from tests.benchmarks.gpu_parts import PARTS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "data" / "records" / "gpu.json"
+START = (sys.executable, "-m", "tests.benchmarks.gpu_parts")
+ASK_DRIVER = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 BEGIN, END = "<!-- a GPU: python3 -m lib gpu-check -->", "<!-- end of what a GPU does -->"
 
 
@@ -101,18 +103,17 @@ def machine(device):
     return about | {"torch": torch.__version__, "python": platform.python_version(), "system": platform.system()}
 
 
-def driver(which=shutil.which):
+def driver(ask=ASK_DRIVER):
     """Return the version of NVIDIA's driver, None where nvidia-smi does not say it."""
-    if which("nvidia-smi") is None:
+    if shutil.which(ask[0]) is None:
         return None
-    ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     done = subprocess.run(ask, capture_output=True, text=True, check=False)
     return done.stdout.split("\n")[0].strip() or None if done.returncode == 0 else None
 
 
-def run_part(name, limit, options):
+def run_part(name, limit, options, start=START):
     """Run a part in a process of its own; return how it ended, its seconds, and the figures that it told by then."""
-    command = [sys.executable, "-m", "tests.benchmarks.gpu_parts", name, "--device", options.device]
+    command = [*start, name, "--device", options.device]
     command += ["--small"] * options.small + (["--peers", str(options.peers)] if options.peers else [])
     begun = time.perf_counter()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as said:  # not a pipe: what was told before a stop is there

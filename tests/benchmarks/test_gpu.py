@@ -66,26 +66,17 @@ def asked(tmp_path, **others):
     return SimpleNamespace(**usual | others)
 
 
-def test_a_part_that_takes_too_long_is_stopped_and_keeps_what_it_told(tmp_path, monkeypatch):
-    """The part itself tells one figure and then sleeps; half a line is no figure."""
+def test_a_part_that_takes_too_long_is_stopped_and_keeps_what_it_told(tmp_path):
+    """The part tells one figure and then sleeps; half a line is no figure."""
     slow = "import time\nprint('{\"name\": \"a\"}', flush=True)\nprint('{\"na', end='', flush=True)\ntime.sleep(60)"
-    monkeypatch.setattr(gpu.sys, "executable", stand_in(tmp_path, slow))
-    part = gpu.run_part("wkv", 3, asked(tmp_path))
+    part = gpu.run_part("wkv", 3, asked(tmp_path), (sys.executable, "-c", slow))
     assert part["ended"] == "stopped after 3 s" and part["figures"] == [{"name": "a"}] and 3 <= part["seconds"] < 20
 
 
-def test_a_part_that_fails_is_named_and_keeps_what_it_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu.sys, "executable", stand_in(tmp_path, 'print(\'{"name": "a"}\')\nraise SystemExit(3)'))
-    part = gpu.run_part("wkv", 30, asked(tmp_path))
+def test_a_part_that_fails_is_named_and_keeps_what_it_told(tmp_path):
+    code = 'print(\'{"name": "a"}\')\nraise SystemExit(3)'
+    part = gpu.run_part("wkv", 30, asked(tmp_path), (sys.executable, "-c", code))
     assert part["ended"] == "failed, with code 3" and part["figures"] == [{"name": "a"}]
-
-
-def stand_in(folder, code):
-    """Return a program that runs this Python code, whatever it is given."""
-    path = folder / "stand-in"
-    path.write_text(f"#!{sys.executable}\n{code}\n", encoding="utf-8")
-    path.chmod(0o755)
-    return str(path)
 
 
 def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
@@ -129,17 +120,7 @@ def test_the_page_says_what_the_record_says_and_nothing_without_one(root):
     assert "Not whole: wkv stopped after 70 s." in said and with_page(said, None) == with_page(text, None)
 
 
-def test_the_driver_is_what_nvidia_smi_says(tmp_path, monkeypatch):
-    assert gpu.driver(which=lambda name: None) is None
+def test_the_driver_is_what_nvidia_smi_says():
+    assert gpu.driver(("no-such-program",)) is None
     for code, found in (("print('580.65.06')", "580.65.06"), ("raise SystemExit(9)", None), ("print()", None)):
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        folder.mkdir()
-        program = stand_in(folder, code)
-        monkeypatch.setattr(gpu.subprocess, "run", of_program(gpu.subprocess.run, program))
-        assert gpu.driver(which=lambda name: name) == found
-        monkeypatch.undo()
-
-
-def of_program(run, program):
-    """Return subprocess.run with another program in the place of the first word."""
-    return lambda command, **options: run([program, *command[1:]], **options)
+        assert gpu.driver((sys.executable, "-c", code)) == found

@@ -1,6 +1,5 @@
 """The pictures of training: what is drawn is what was given."""
 
-
 import numpy as np
 import pytest
 
