@@ -86,6 +86,9 @@ COMMANDS = {
 def main(arguments=None, version=None):
     """Run one command; return its exit code: 0 is well, 1 is trouble, 2 a command that is not understood."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for name in ("stdout", "stderr"):  # where they are closed, as by `>&-`, Python has None, which nobody can print to
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
     sentence = too_old(tuple(version or sys.version_info))
     if sentence:
         return _fail(sentence, 1)

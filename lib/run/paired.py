@@ -24,7 +24,7 @@ from lib.run.train import fit
 from lib.text import corpora
 from lib.text.batches import DocumentBatches, encode_documents
 from lib.text.published import load_tokenizer
-from lib.weights.files import write_beside
+from lib.weights.files import refuse_place, write_beside
 
 LARGEST = 2000.0  # of |t|: beyond every quantile that is asked for here
 BATCH_SIZE, LENGTH, N_SCORED = 4, 192, 4  # rows a step, tokens a row, validation batches of 32 rows
@@ -152,6 +152,7 @@ def fill_in(options):
     """Fill in the runs that the record lacks, and write it after each; return the exit code."""
     plan = recipe("adamw", options.steps, learning_rate=options.learning_rate)
     command = ["python3", "-m", "lib", "compare", "--steps", options.steps, "--learning-rate", options.learning_rate]
+    refuse_place(options.out)
     record = {"command": shlex.join([*map(str, command), "--seeds", str(options.seeds)]), "runs": []}
     if options.out.is_file():
         kept = kept_runs(options.out)

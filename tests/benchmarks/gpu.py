@@ -19,7 +19,7 @@ import torch
 
 from lessons.tools.notebook import write_text
 from lib.run.command_line import told
-from lib.weights.files import write_json
+from lib.weights.files import refuse_place, write_json
 from tests.benchmarks.gpu_parts import PARTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +52,7 @@ def main(argv=None):
 
 def check(options, parts=PARTS):
     """Run the parts one by one, with the record written after each; return the exit code."""
+    refuse_place(options.out)
     record = {"command": command_of(options), "machine": machine(options.device), "small": options.small, "parts": {}}
     if options.out.is_file() and not options.again:
         record["parts"] = kept_parts(options.out, record)
