@@ -74,6 +74,12 @@ COMMANDS = {
     "bench": Command(
         "tests.benchmarks.main", "measure our speed beside transformers'", ("torch", "transformers"), False
     ),
+    "gpu-check": Command(
+        "tests.benchmarks.gpu",
+        "test and measure the course on a CUDA device",
+        ("torch", "transformers", "pytest"),
+        False,
+    ),
     "evaluate": Command("lessons.tools.evaluate", "ask a model what lesson 18 asks", ("torch", "tokenizers"), False),
     "scale": Command("lessons.tools.scale", "train the grid of runs of lesson 20", ("torch",), False),
     "recall": Command("lessons.tools.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False),
@@ -83,6 +89,9 @@ COMMANDS = {
 def main(arguments=None, version=None):
     """Run one command; return its exit code: 0 is well, 1 is trouble, 2 a command that is not understood."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for name in ("stdout", "stderr"):  # where they are closed, as by `>&-`, Python has None, which nobody can print to
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
     sentence = too_old(tuple(version or sys.version_info))
     if sentence:
         return _fail(sentence, 1)

@@ -30,8 +30,20 @@ def find_chromium():
     return next((found for found in map(shutil.which, filter(None, names)) if found), None)
 
 
+def has_cuda():
+    """Say whether torch finds a CUDA device."""
+    import torch  # here: most test files that need no browser and no GPU are faster without it
+
+    return torch.cuda.is_available()
+
+
 def pytest_runtest_setup(item):
-    """Skip a browser test where there is no browser; in CI that is an error, so that it can't go unseen for long."""
+    """Skip a browser test where there is no browser; in CI that is an error, so that it can't go unseen for long.
+
+    A test that needs CUDA is skipped where there is none.
+    """
+    if item.get_closest_marker("cuda") and not has_cuda():
+        pytest.skip("no CUDA device here")
     if item.get_closest_marker("browser") and find_chromium() is None:
         reason = "no Chromium here: install chromium, or name one in CHROMIUM"
         if os.environ.get("CI", "").lower() in ("true", "1"):

@@ -496,6 +496,16 @@ def test_a_reader_that_goes_away_ends_a_command_in_silence():
     assert process.wait(60) == 1 and said == b""
 
 
+def test_a_command_without_an_output_is_carried_out(monkeypatch):
+    """Python has None where the output is closed, as `>&-` closes it, or where pythonw starts it."""
+    done = []
+    monkeypatch.setattr(commands, "dispatch", lambda name, arguments: print("words") or done.append(name) or 0)
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert commands.main(["progress"]) == 0 and done == ["progress"]
+    assert commands.main(["tset"]) == 2
+
+
 @pytest.mark.parametrize("port", ["-1", "0", "65536", "x"])
 def test_lab_refuses_what_is_no_port(machine, capsys, port):
     with pytest.raises(SystemExit):

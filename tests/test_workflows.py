@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -73,6 +74,14 @@ def test_the_quick_test_runs_on_three_systems_and_the_full_one_on_linux():
 
 
 @each
+def test_who_chooses_tests_leaves_out_the_nightly_ones(path):
+    """The last -m counts, so one in a workflow replaces that of `--quick`."""
+    for step in (step for job in jobs(path)[1].values() for step in job["steps"]):
+        for chosen in re.findall(r'-m "(.*?)"', step.get("run", "")):
+            assert {"not slow", "not nightly"} <= set(chosen.split(" and ")), chosen
+
+
+@each
 def test_each_command_in_a_workflow_is_one(path):
     runs = [step["run"] for job in jobs(path)[1].values() for step in job["steps"] if "run" in step]
     named = [match for run in runs for match in re.findall(r"-m lib ([a-z-]+)", run)]
@@ -81,7 +90,15 @@ def test_each_command_in_a_workflow_is_one(path):
 
 def test_the_container_makes_the_environment_and_opens_jupyterlab(monkeypatch):
     container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
-    assert container["postAttachCommand"] == {"lab": "python3 -m lib lab --no-browser"}
+    *command, pattern = shlex.split(container["postAttachCommand"]["lab"])
+    assert command == "python3 -m lib lab --no-browser".split()
+    # The page comes from the address of the forwarded port, the server knows itself as localhost: without this it
+    # refuses the page's web sockets as another site's.
+    name, _, pattern = pattern.partition("=")
+    assert name == "--ServerApp.allow_origin_pat" and re.match(pattern, "https://ada-laughs-x5-8888.app.github.dev")
+    for other in ("http://ada-8888.app.github.dev", "https://ada-8888.app.github.dev.ada.org", "https://ada.org",
+                  "https://ada-8888xapp.github.dev", "https://ada-8889.app.github.dev"):  # fmt: skip
+        assert not re.match(pattern, other), other
     assert container["customizations"]["codespaces"]["openFiles"] == [commands.FIRST_LESSON]
     assert container["forwardPorts"] == [8888], "JupyterLab's own port, which `lab` takes"
     prepared = []

@@ -83,6 +83,10 @@ class Rwkv(LanguageModel):
         super().__init__(config, blocks, _norm(config), _norm(config))
         initialise_rwkv(self)
 
+    def read_early(self):
+        """Return 0 for RWKV-7, whose first values are the first block's; nothing for the other generations."""
+        return (0,) if self.config.generation == 7 else ()
+
     def shared(self, position, T, x, layers=None):
         """Return the first values, which RWKV-7's layers read; nothing for the other generations."""
         if self.config.generation != 7:

@@ -64,6 +64,10 @@ class LanguageModel(nn.Module):
         """
         return Shared()
 
+    def read_early(self):
+        """Return the numbers of the blocks whose weights `shared` reads, before the blocks are called."""
+        return ()
+
     def hidden(self, tokens, state=None):
         """Return what the head sees, (B, T) -> (B, T, C), and the new state.
 

@@ -5,6 +5,7 @@ checksum and keeps its predecessor. Nothing that is loaded can run code: tensors
 """
 
 import os
+import tempfile
 import time
 import warnings
 from dataclasses import MISSING, asdict, fields
@@ -20,10 +21,11 @@ from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run.processes import Alone
 from lib.text.bpe import BPE
 from lib.weights.convert import filled
-from lib.weights.files import open_safetensors, read_config, write_beside, write_json
+from lib.weights.files import open_safetensors, read_config, refuse_place, write_beside, write_json
 from lib.weights.sealed import Refused, before, read_sealed, write_sealed
 
 FAMILIES = {"llama": (Llama, LlamaConfig), "rwkv": (Rwkv, RwkvConfig), "hybrid": (Hybrid, HybridConfig)}
+BUNDLE = ("config.json", "tokenizer.json", "model.safetensors", "record.json")
 
 
 class Keep(NamedTuple):
@@ -178,6 +180,15 @@ def set_random_state(state):
     torch.set_rng_state(state["cpu"])
     if len(state["cuda"]) == torch.cuda.device_count() and state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def prepare_place(folder):
+    """Make the folder; ValueError or OSError, before hours of training, where `save_bundle` could not write there."""
+    for name in BUNDLE:
+        refuse_place(folder / name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):  # may we write there?
+        pass
 
 
 def save_bundle(folder, model, tokenizer, record, dtype=None):

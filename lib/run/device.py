@@ -1,6 +1,7 @@
 """One place that decides where a model runs and in which precision."""
 
 import ctypes
+import functools
 import logging
 import platform
 import shutil
@@ -18,7 +19,7 @@ def pick_device(name=None):
     """
     there = {
         "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
+        "mps": torch.backends.mps.is_available() and mps_works(),
         "cpu": True,
     }
     if name is None:
@@ -32,6 +33,15 @@ def pick_device(name=None):
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
         raise ValueError(f"no device {str(name)!r} here: there is cuda:0 to cuda:{torch.cuda.device_count() - 1}")
     return device
+
+
+@functools.cache
+def mps_works():
+    """Say whether a Mac's GPU computes: that of a virtual machine, such as GitHub's, is there, and has no memory."""
+    try:
+        return torch.ones(1, device="mps").add(1).item() == 2
+    except RuntimeError:
+        return False
 
 
 def pick_dtype(device, name="auto"):

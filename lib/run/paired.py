@@ -16,6 +16,7 @@ import torch
 
 from lib.models.openelm import OpenElm, openelm_config, reversed_layers, uniform_like
 from lib.models.skeleton import n_params
+from lib.run.choices import standard_error
 from lib.run.command_line import amount, told, whole
 from lib.run.evaluate import evaluate
 from lib.run.recipes import recipe
@@ -23,7 +24,7 @@ from lib.run.train import fit
 from lib.text import corpora
 from lib.text.batches import DocumentBatches, encode_documents
 from lib.text.published import load_tokenizer
-from lib.weights.files import write_beside
+from lib.weights.files import refuse_place, write_beside
 
 LARGEST = 2000.0  # of |t|: beyond every quantile that is asked for here
 BATCH_SIZE, LENGTH, N_SCORED = 4, 192, 4  # rows a step, tokens a row, validation batches of 32 rows
@@ -61,7 +62,7 @@ def paired(first, second):
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(f"{len(first)} and {len(second)} numbers: give as many of each, two or more")
     differences = [b - a for a, b in zip(first, second, strict=True)]
-    return statistics.fmean(differences), statistics.stdev(differences) / len(differences) ** 0.5
+    return statistics.fmean(differences), standard_error(differences)
 
 
 class Interval(NamedTuple):
@@ -86,8 +87,7 @@ def t_interval(values, share=0.95):
     values = [float(value) for value in values]
     if len(values) < 2:
         raise ValueError(f"{len(values)} numbers have no spread: give two or more")
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return Interval(statistics.fmean(values), t_value(len(values) - 1, share) * error)
+    return Interval(statistics.fmean(values), t_value(len(values) - 1, share) * standard_error(values))
 
 
 def t_value(df, share=0.95):
@@ -107,8 +107,7 @@ def p_value(values):
     The values are the differences, not all equal.
     """
     values = [float(value) for value in values]
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return 1 - within(abs(statistics.fmean(values)) / error, len(values) - 1)
+    return 1 - within(abs(statistics.fmean(values)) / standard_error(values), len(values) - 1)
 
 
 def within(t, df):
@@ -153,6 +152,7 @@ def fill_in(options):
     """Fill in the runs that the record lacks, and write it after each; return the exit code."""
     plan = recipe("adamw", options.steps, learning_rate=options.learning_rate)
     command = ["python3", "-m", "lib", "compare", "--steps", options.steps, "--learning-rate", options.learning_rate]
+    refuse_place(options.out)
     record = {"command": shlex.join([*map(str, command), "--seeds", str(options.seeds)]), "runs": []}
     if options.out.is_file():
         kept = kept_runs(options.out)

@@ -107,13 +107,15 @@ class Shards(Copies):
     def spread(self, module):
         """Shard each block, and what is left. The parameters become DTensors: build the optimizer afterwards.
 
-        The first block goes with what is left: a model may read its weights before it calls it, as RWKV-7 does for its
-        first values, and they are whole from the module's beginning to its end.
+        A block whose weights the model reads before it calls the block goes with what is left: those are whole from
+        the module's beginning to its end, the weights of the others only while they are called.
         """
         from torch.distributed.fsdp import fully_shard
 
-        for block in module.model.blocks[1:]:
-            fully_shard(block)
+        early = set(module.model.read_early())
+        for i, block in enumerate(module.model.blocks):
+            if i not in early:
+                fully_shard(block)
         return fully_shard(module)
 
     def number(self, tensor):

@@ -7,7 +7,6 @@ import math
 import platform
 import statistics
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from lib.models.skeleton import head_from_embedding, n_params
-from lib.run.checkpoint import FAMILIES, Keep, discard, newest, save_bundle
+from lib.run.checkpoint import FAMILIES, Keep, discard, newest, prepare_place, save_bundle
 from lib.run.evaluate import LONGEST, above, judge
 from lib.run.processes import team
 from lib.run.recipes import make_plan
@@ -126,9 +125,7 @@ def prepare(plan):
     floor = corpus.floor_bits_per_byte
     known = "" if floor is None else f", entropy {floor:.4f} bits a byte"
     print(f"{corpus.name}: {n_bytes:,} bytes, {len(tokens):,} tokens{known}", flush=True)
-    plan.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=plan.out):  # may we write there?
-        pass
+    prepare_place(plan.out)
     return Data(corpus, tokenizer, batches, n_bytes / len(tokens), longest, validation)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lib.run.checkpoint import Keep, discard, load_bundle, save_bundle
+from lib.run.checkpoint import Keep, discard, load_bundle, prepare_place, save_bundle
 from lib.run.evaluate import evaluate_documents
 from lib.run.lora import adapt, merge
 from lib.run.sample import tell_stream
@@ -84,6 +84,7 @@ def tune_command(options):
     out = options.out or options.folder.with_name(f"{options.folder.name}-{options.method}")
     if out.resolve() == options.folder.resolve():
         raise ValueError(f"--out {out} is what you tune: name another folder, so that you can compare")
+    prepare_place(out)
     torch.manual_seed(options.seed)
     try:
         model, tokenizer, figures = tuned(model, tokenizer, options, Keep(out / "run.pt"))

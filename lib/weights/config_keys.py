@@ -30,7 +30,7 @@ HARMLESS = frozenset(
 )
 HARMLESS_LIKE = re.compile(
     r"_(name_or_path|attn_implementation|commit_hash|comment)\w*|transformers\W?\w*version|transformers\.js_config"
-    r"|unsloth_\w+|\w*_token(_ids?)?|bad_words_ids|\w*dropout\w*|\w*flash_att\w*|\w*initializer_range"
+    r"|unsloth_\w+|(?!\w*(expert|_per_|att|predict))\w*_token(_ids?)?|bad_words_ids|\w*dropout\w*|\w*flash_att\w*|\w*initializer_range"
 )
 # Keys of other designs, with the values at which they do nothing; () is a key that always does something.
 PLAIN = {
@@ -49,7 +49,7 @@ PLAIN = {
 }  # fmt: skip
 ONE_IS_OFF = re.compile(r"\w*(multiplier|scale|scaling|factor)s?")
 # Where a key speaks of what a Llama has, false is no way to say "nothing else".
-FALSE_IS_ON = re.compile(r"rope|rotary|position|norm|causal|mask|residual|gat|glu|silu")
+FALSE_IS_ON = re.compile(r"rope|rotary|position|norm|causal|mask|residual|gat|glu|silu|scale_(att|qk|score)|softmax")
 PLAIN_ROPE = {"rope_type": ("default",), "type": ("default",), "factor": (1,), "partial_rotary_factor": (1,),
               "attention_factor": (1,)}  # fmt: skip
 ELSEWHERE = "open the folder with transformers, or choose a release without it"

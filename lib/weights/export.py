@@ -37,6 +37,11 @@ def load_hugging_face(folder):
     found = [folder / name for name in WEIGHTS if (folder / name).is_file()]
     if not found:
         raise FileNotFoundError(f"no weights in {folder}: expected is one of {', '.join(WEIGHTS)}")
+    if (folder / "adapter_config.json").is_file():
+        raise ValueError(
+            f"{folder} holds an adapter beside the weights (adapter_config.json), which transformers would add: merge "
+            "the two first, as peft's merge_and_unload does, or take that file away"
+        )
     build = from_hugging_face_openelm if config.get("model_type") == "openelm" else from_hugging_face
     return build(config, open_tensors(found[0])).eval()
 

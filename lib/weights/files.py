@@ -84,6 +84,7 @@ def _open_parts(index):
 
 
 def _load_part(path):
+    refuse_name(path)
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
@@ -224,9 +225,28 @@ def open_gguf(path):
     return metadata, tensors
 
 
+def refuse_name(path):
+    """Raise ValueError for a path that is no UTF-8: Linux allows it, but .safetensors and JSON can't say it."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{str(path)!r} has a name that is no UTF-8: rename it, or choose another folder") from None
+
+
+def refuse_place(path):
+    """Raise ValueError where no file can be written: the name is no UTF-8, or a folder stands there.
+
+    What takes long before it writes calls this first.
+    """
+    refuse_name(path)
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder, where a file is to be written: choose another place")
+
+
 def write_beside(path, write):
     """Call write(a path beside), flush it to the disk, then move it to `path`: there is always a whole file there."""
     path = Path(path)
+    refuse_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
@@ -245,6 +265,8 @@ def write_folder(folder, write):
     """
     folder = Path(folder)
     beside, old = (folder.with_name(f"{folder.name}.{end}") for end in ("part", "old"))
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, and a folder is to be written: choose another name")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "export.json").is_file():
         raise ValueError(f"{folder} holds files that no export wrote: choose another folder, or empty it")
     for ruin in (beside, old):

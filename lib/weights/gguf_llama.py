@@ -27,7 +27,7 @@ PLAIN = {
     "tensor_data_layout": ("Meta AI original pth",),  # the rows of the older converter, and of today's
 }  # fmt: skip
 ABOUT_THE_FILE = re.compile(r"(general|tokenizer|GGUF|quantize|imatrix)\..*|split\.(no|tensors\.count)")
-BEARS = re.compile(r"rope|scal|window|softcap|bias|norm|activation|multiplier|factor|lora|expert|attention|attn")
+BEARS = re.compile(r"rope|scal|window|softcap|bias|norm|activation|multiplier|factor|lora|expert|atten|attn|adapter")
 FLOAT32 = 1e-6  # metadata keeps numbers in float32
 
 

@@ -26,21 +26,28 @@ def peer_of(model, **options):
     return peer
 
 
-def candidates(new=NEW):
-    """Return {name: a function that writes `new` tokens}, ours first, when both have written the same."""
+def jobs(new=NEW, device="cpu"):
+    """Return {name: a function that writes `new` tokens}, ours first."""
     torch.manual_seed(0)
     model = Llama(preset("tiny-llama").config).eval()
-    prompt = torch.randint(model.config.vocab_size, (1, PROMPT))
+    prompt = torch.randint(model.config.vocab_size, (1, PROMPT)).to(device)
     options = {"max_new_tokens": new, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
-    jobs = {"ours": lambda: torch.stack(list(sample(model, prompt, new, temperature=0)), 1)}
-    for name in ("sdpa", "eager"):
-        peer = peer_of(model, attn_implementation=name)
-        jobs[f"transformers' generate, {name}"] = lambda peer=peer: peer.generate(
+    peers = {name: peer_of(model, attn_implementation=name).to(device) for name in ("sdpa", "eager")}
+    model.to(device)
+    found = {"ours": lambda: torch.stack(list(sample(model, prompt, new, temperature=0)), 1)}
+    for name, peer in peers.items():
+        found[f"transformers' generate, {name}"] = lambda peer=peer: peer.generate(
             prompt, attention_mask=torch.ones_like(prompt), **options
         )[:, PROMPT:]
-    told = [job() for job in jobs.values()]
+    return found
+
+
+def candidates(new=NEW):
+    """Return the jobs, when all have written the same."""
+    found = jobs(new)
+    told = [job() for job in found.values()]
     assert all(torch.equal(told[0], other) for other in told[1:]), "the tokens differ, so the speeds do not compare"
-    return jobs
+    return found
 
 
 def growth(contexts=(64, 256, 1024, 4096), steps=8):

@@ -38,20 +38,20 @@ class Batches:
         return self.batch
 
 
-def our_steps(model, batches, dtype, compile=False):
+def our_steps(model, batches, dtype, compile=False, device="cpu"):
     """Return a function that does one step of `train`."""
-    run = train(model, batches, Recipe(steps=10**6), dtype=dtype, device="cpu", compile=compile)
+    run = train(model, batches, Recipe(steps=10**6), dtype=dtype, device=device, compile=compile)
     return lambda: next(run).loss
 
 
-def peer_steps(model, batches, dtype, logits_of):
+def peer_steps(model, batches, dtype, logits_of, device="cpu"):
     """Return a function that does what a user of the peer writes for one step."""
-    model.train()
+    model.train().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-5, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
 
     def step():
-        x, y = batches[0]
-        with autocast(pick_device("cpu"), dtype):
+        x, y = (z.to(device) for z in batches[0])
+        with autocast(pick_device(device), dtype):
             loss = torch.nn.functional.cross_entropy(logits_of(model, x).flatten(0, 1).float(), y.flatten())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -86,19 +86,19 @@ def litgpt_model(config, peers):
     )
 
 
-def make_job(name, dtype, peers=None, compile=False):
+def make_job(name, dtype, peers=None, compile=False, rows=ROWS, length=LENGTH, device="cpu"):
     """Return a function that does one step of a contestant: the same weights where the models are the same."""
     torch.manual_seed(0)
     model = Llama(preset("tiny-llama").config)
-    batches = Batches(model.config.vocab_size)
+    batches = Batches(model.config.vocab_size, rows, length)
     if name == "ours":
-        return our_steps(model, batches, dtype, compile)
+        return our_steps(model, batches, dtype, compile, device)
     if name in ("sdpa", "eager"):
         peer = peer_of(model, attn_implementation=name)
-        peer = compiled(peer, pick_device("cpu"), compile)
-        return peer_steps(peer, batches, dtype, lambda m, x: m(x, use_cache=False).logits)
+        peer = compiled(peer, pick_device(device), compile)
+        return peer_steps(peer, batches, dtype, lambda m, x: m(x, use_cache=False).logits, device)
     other = NanoGpt(model.config) if name == "nanoGPT-shaped" else litgpt_model(model.config, Path(peers))
-    return peer_steps(other, batches, dtype, lambda m, x: m(x))
+    return peer_steps(other, batches, dtype, lambda m, x: m(x), device)
 
 
 def compete(title, contestants, peers=None):

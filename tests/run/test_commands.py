@@ -301,6 +301,25 @@ def test_a_folder_that_can_not_be_written_is_refused_before_a_step(quick, tmp_pa
     assert "file" in said.err and "step " not in said.out
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "record.json"])
+def test_a_folder_where_a_file_will_stand_is_said_before_a_step(quick, tmp_path, capsys, name):
+    (tmp_path / "out" / name).mkdir(parents=True)
+    assert main(["train", "llama", "--steps", "2", "--out", "out", *SMALL]) == 1
+    said = capsys.readouterr()
+    assert f"{name} is a folder, where a file is to be written" in said.err and "step " not in said.out
+
+
+def test_a_name_that_is_no_utf_8_is_said_before_a_step(quick, tmp_path, capsys):
+    assert main(["train", "llama", "--steps", "2", "--out", "caf\udce9", *SMALL]) == 1
+    said = capsys.readouterr()
+    assert "has a name that is no UTF-8" in said.err and "step " not in said.out and not list(tmp_path.glob("caf*"))
+
+
+def test_compare_says_before_a_run_that_its_record_is_a_folder(tmp_path, capsys):
+    assert compare(["--steps", "1", "--seeds", "1", "--out", str(tmp_path)]) == 1
+    assert "is a folder, where a file is to be written" in capsys.readouterr().err
+
+
 def test_scores_that_fail_leave_the_model_and_resume_makes_up_for_them(quick, tmp_path, monkeypatch, capsys):
     usual = evaluate.tell_many
 

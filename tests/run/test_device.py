@@ -22,6 +22,7 @@ CPU, CUDA, MPS = (torch.device(kind) for kind in ("cpu", "cuda", "mps"))
 
 
 def test_the_best_device_that_is_there(monkeypatch):
+    monkeypatch.setattr(devices, "mps_works", lambda: True)
     for cuda, mps, best in [(False, False, "cpu"), (False, True, "mps"), (True, True, "cuda")]:
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
@@ -30,6 +31,28 @@ def test_the_best_device_that_is_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="no device 'cuda:1' here: there is mps, cpu"):
         pick_device("cuda:1")
+
+
+def test_a_macs_gpu_that_has_no_memory_is_passed_over(monkeypatch):
+    """A virtual Mac, as GitHub's are, says that MPS is there; then every tensor on it raises."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    for error in (RuntimeError("MPS backend out of memory (MPS allocated: 0 bytes ...)"), None):
+
+        def ones(size, device, error=error):
+            assert device == "mps"
+            if error is not None:
+                raise error
+            return torch.zeros(size) + 1
+
+        devices.mps_works.cache_clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "ones", ones)
+            assert pick_device().type == ("cpu" if error else "mps")
+            if error:
+                with pytest.raises(ValueError, match="no device 'mps' here: there is cpu"):
+                    pick_device("mps")
+    devices.mps_works.cache_clear()
 
 
 def test_the_fastest_dtype_that_trains(monkeypatch):
@@ -144,7 +167,7 @@ def test_a_t4_trains_in_float16_with_a_scaler_and_others_without(monkeypatch):
     assert not Optimizer(tiny_llama(), Recipe(steps=1), pick_dtype(MPS)).scaler.is_enabled()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.cuda
 @pytest.mark.parametrize("dtype", ["float32", "auto", "float16"])
 @pytest.mark.parametrize("make", [tiny_llama, lambda: tiny_rwkv(7)], ids=["llama", "rwkv-7"])
 def test_cuda_trains_as_the_cpu_does(tmp_path, make, dtype):
@@ -158,7 +181,7 @@ def test_cuda_trains_as_the_cpu_does(tmp_path, make, dtype):
     assert fit(make(), counting(), recipe, device="cuda", dtype=dtype, checkpoint=tmp_path / "run.pt") == []
 
 
-@pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no Apple GPU here")
+@pytest.mark.skipif(not (torch.backends.mps.is_available() and devices.mps_works()), reason="no Apple GPU here")
 def test_mps_trains_as_the_cpu_does():
     recipe = Recipe(steps=6, warmup=2, learning_rate=0.01)
     cpu, mps = (fit(tiny_llama(), counting(), recipe, device=kind, dtype="float32") for kind in ("cpu", "mps"))

@@ -1,6 +1,7 @@
 """Fits find the exponent that was put in, the clock takes the shortest call, memory and written numbers are counted."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -45,6 +46,21 @@ def test_the_shortest_of_several_rounds_in_turn():
     calls = {name: lambda name=name: order.append(name) for name in "ab"}
     assert best_seconds(calls, rounds=2, clock=lambda: next(times)) == {"a": 2, "b": 1}
     assert order == list("abab")
+
+
+def test_a_clock_of_large_steps_sees_short_calls_too(monkeypatch):
+    """The processor's clock of Windows, by steps of 1/64 s; the calls take a millisecond and two."""
+    fine = time.process_time
+    monkeypatch.setattr(time, "process_time", lambda: math.floor(64 * fine()) / 64)
+
+    def busy(seconds):
+        end = fine() + seconds
+        while fine() < end:
+            pass
+
+    calls = {"one": lambda: busy(0.001), "two": lambda: busy(0.002)}
+    found = best_seconds(calls, rounds=2, clock=time.process_time)
+    assert 0.0008 < found["one"] < 0.0015 and 0.0016 < found["two"] < 0.003
 
 
 def test_what_is_alive_at_once_is_counted():

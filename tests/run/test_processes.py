@@ -7,17 +7,22 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.distributed import is_available
+from torch.utils._pytree import tree_leaves
 
+from lib.models.hybrid import Hybrid, HybridConfig
+from lib.models.openelm import OpenElm, OpenElmConfig
 from lib.run.checkpoint import Keep, load_bundle, load_checked
 from lib.run.commands import main
-from lib.run.processes import Alone, Rows, team
+from lib.run.processes import Alone, Rows, Shards, team
 from lib.run.train import train
 from lib.weights.sealed import write_sealed
-from tests.run.tiny import counting, tiny_llama
+from tests.run.tiny import counting, tiny_llama, tiny_rwkv
 from tests.run.two import CASES, CPU, RECIPE, trained
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this torch was built without torch.distributed")
@@ -161,9 +166,34 @@ def test_a_lost_peer_is_told_in_a_sentence(monkeypatch):
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 
+FAMILIES = {"llama": tiny_llama, **{f"rwkv-{n}": partial(tiny_rwkv, n) for n in (4, 5, 6, 7)}}
+FAMILIES["hybrid"] = lambda: Hybrid(HybridConfig(29, ("rwkv7", "attention"), 24, 40, 8, 1, 48))
+FAMILIES["openelm"] = lambda: OpenElm(OpenElmConfig(29, 24, 6, (2, 4), (1, 2), (12, 20), context_length=9))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_model_names_the_blocks_that_it_reads_early(name):
+    """Those whose weights get a gradient through what all blocks share."""
+    model = FAMILIES[name]()
+    shared = model.shared(0, 3, torch.randn(1, 3, 24))
+    made = [z for z in tree_leaves(tuple(shared)) if torch.is_tensor(z) and z.requires_grad]
+    if made:
+        sum(z.square().sum() for z in made).backward()
+    read = [i for i, block in enumerate(model.blocks) if any(p.grad is not None for p in block.parameters())]
+    assert list(model.read_early()) == read == ([0] if name == "rwkv-7" else [])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_block_is_sharded_but_those_that_are_read_early(name, monkeypatch):
+    model, sharded = FAMILIES[name](), []
+    monkeypatch.setattr("torch.distributed.fsdp.fully_shard", lambda module: sharded.append(module) or module)
+    whole = SimpleNamespace(model=model)
+    assert object.__new__(Shards).spread(whole) is whole
+    assert sharded == [*list(model.blocks)[1 if name == "rwkv-7" else 0 :], whole]
+
+
 def test_float16_is_not_sharded():
     from lib.run.optimizer import Optimizer
-    from lib.run.processes import Shards
 
     with pytest.raises(ValueError, match="float16 scales its gradients.*take bfloat16, or no --shard"):
         Optimizer(tiny_llama(), replace(RECIPE), torch.float16, object.__new__(Shards))

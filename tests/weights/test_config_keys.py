@@ -126,6 +126,8 @@ ROPE = "asks for RoPE"
         ({"num_local_experts": 8}, "num_local_experts is 8"),
         ({"is_causal": False}, "is_causal is False"),
         ({"use_rms_norm": False}, "use_rms_norm = False"),
+        ({"scale_attn_weights": False}, "scale_attn_weights = False"),
+        ({"num_experts_per_token": 2}, "num_experts_per_token = 2"),
         ({"norm_type": "layernorm"}, "norm_type = 'layernorm'"),
         ({"a_key_of_tomorrow": [1, 2]}, r"a_key_of_tomorrow = \[1, 2\], which our Llama does not know.*take it out"),
         ({"pruned_heads": {"0": [1]}}, "pruned_heads is"),

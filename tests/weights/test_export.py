@@ -152,6 +152,14 @@ def test_what_does_not_fit_is_named(tmp_path, tensors, config, words):
         load_hugging_face(broken(tmp_path, tensors, config))
 
 
+def test_an_adapter_beside_the_weights_is_said(tmp_path):
+    """transformers would load it, so the weights alone are another model."""
+    folder = broken(tmp_path)
+    write_json(folder / "adapter_config.json", {"peft_type": "LORA"})
+    with pytest.raises(ValueError, match="holds an adapter beside the weights .*merge the two first"):
+        load_hugging_face(folder)
+
+
 def test_a_folder_without_weights_or_config_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no config.json in"):
         load_hugging_face(tmp_path)

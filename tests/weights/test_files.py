@@ -178,3 +178,28 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         files.write_folder(tmp_path / "mine", full)
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "all my work"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_left_alone(tmp_path):
+    (tmp_path / "thesis").write_text("all my work")
+    with pytest.raises(ValueError, match="thesis is a file, and a folder is to be written"):
+        files.write_folder(tmp_path / "thesis", lambda beside: (beside / "export.json").write_text("{}"))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
+    assert (tmp_path / "thesis").read_text() == "all my work"
+
+
+def test_a_folder_in_the_place_of_a_file_is_said(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(ValueError, match="a.json is a folder, where a file is to be written"):
+        files.write_json(tmp_path / "a.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_name_that_is_no_utf_8_is_said_and_not_called_damage(tmp_path):
+    """The bytes of "café" in Latin-1, as an old disk has them; Python has a half of a surrogate pair in their place."""
+    odd = tmp_path / "caf\udce9.safetensors"
+    for call in (lambda: files.write_beside(odd, lambda part: part.write_text("x")), lambda: files._load_part(odd)):
+        with pytest.raises(ValueError, match="a name that is no UTF-8: rename it") as refused:
+            call()
+        assert not isinstance(refused.value, files.DamagedFile)
+    assert list(tmp_path.iterdir()) == []

@@ -177,6 +177,7 @@ def test_keys_that_do_nothing_are_let_through(tmp_path, key):
         ("llama__a_key_of_tomorrow", 3),
         ("other__rope__scaling__factor", 2.0),
         ("adapter__lora__alpha", 16.0),
+        ("adapter__type", "lora"),
         ("general__type", "adapter"),
         ("general__quantization_version", 1),
         ("split__count", 2),
