@@ -402,7 +402,7 @@ for name, runs in RUNS.items():
 #
 # ## Predict a run, then run it
 #
-# A law earns trust when it predicts. Both laws were asked what the best size should reach with **four times** the largest
+# A law earns trust when it predicts. Both laws were asked what the best size should reach with **twice** the largest
 # budget of the grid. The answer went into the record first. Then the run was made.
 
 # %%

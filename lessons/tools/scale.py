@@ -1,7 +1,7 @@
 """`python3 -m lib scale`: the grid of runs behind lesson 20, each with its own full schedule; and one larger run.
 
 Five budgets of training FLOPs over two decades, four to seven sizes of a family in each. A record is written after each
-run, so a call that is stopped goes on where it was. `--predict` fits the law and writes down what a run of four times
+run, so a call that is stopped goes on where it was. `--predict` fits the law and writes down what a run of twice
 the largest budget should reach; `--run-predicted` trains it afterwards.
 """
 
@@ -37,7 +37,7 @@ OUT = Path(__file__).resolve().parents[2] / "data" / "records" / "scaling.json"
 SIZES = [(16, 2), (32, 1), (24, 3), (32, 3), (40, 3), (48, 4), (64, 4), (80, 5), (96, 6), (128, 6)]  # d_model, n_layers
 BUDGETS = [5e10 * 10 ** (i / 2) for i in range(5)]  # FLOPs
 CHOSEN = [slice(0, 6), slice(0, 7), slice(1, 8), slice(2, 8), slice(4, 8)]  # the sizes that each budget trains
-LARGER, BEYOND = [(144, 6), (160, 7), (192, 7)], 4 * BUDGETS[-1]  # sizes and the budget of the run that is predicted
+LARGER, BEYOND = [(144, 6), (160, 7)], 2 * BUDGETS[-1]  # sizes and the budget of the run that is predicted
 # A small vocabulary, so that the embedding and the head are not most of a small model. It is the first part of the
 # tales' own: BPE learns the same merges first, however many it goes on to learn.
 VOCAB_SIZE, BATCH_SIZE, LENGTH = 512, 2, 384  # no story has more than 384 tokens
