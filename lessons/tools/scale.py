@@ -187,7 +187,7 @@ def keep(out, record):
 
 
 def predict(options):
-    """Write down, for each family, what the best size should reach for four times the largest budget; return 0.
+    """Write down, for each family, what the best size should reach for twice the largest budget; return 0.
 
     What is predicted already stays as it is: a prediction is worth something because it came first.
     """
