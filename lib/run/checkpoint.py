@@ -22,7 +22,8 @@ from lib.run.processes import Alone
 from lib.run.sealed import Refused, before, read_sealed, write_sealed
 from lib.text.bpe import BPE
 from lib.weights.convert import filled
-from lib.weights.files import open_safetensors, read_config, refuse_place, write_beside, write_json
+from lib.weights.files import open_safetensors, read_config, write_beside, write_json
+from lib.weights.places import refuse_place
 
 FAMILIES = {"llama": (Llama, LlamaConfig), "rwkv": (Rwkv, RwkvConfig), "hybrid": (Hybrid, HybridConfig)}
 BUNDLE = ("config.json", "tokenizer.json", "model.safetensors", "record.json")
