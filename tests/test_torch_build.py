@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import os
 import platform
 import socket
 import subprocess
@@ -65,6 +66,7 @@ def test_pip_prints_its_settings_in_the_form_that_is_read(tmp_path):
     """The real pip, with a setting from a file and one from the environment."""
     (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://mirror.example.org/simple\n", encoding="utf-8")
     env = {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_FIND_LINKS": str(tmp_path), "HOME": str(tmp_path)}
+    env |= {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP") if name in os.environ}  # Windows' own
     said = subprocess.check_output([sys.executable, "-m", "pip", "config", "list"], env=env, text=True)
     assert {"index-url", "find-links"} <= set(torch_build.OWN_INDEX.findall(said))
 

@@ -21,7 +21,8 @@ from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run.processes import Alone
 from lib.text.bpe import BPE
 from lib.weights.convert import filled
-from lib.weights.files import open_safetensors, read_config, refuse_place, write_beside, write_json
+from lib.weights.files import open_safetensors, read_config, write_beside, write_json
+from lib.weights.places import refuse_place
 from lib.weights.sealed import Refused, before, read_sealed, write_sealed
 
 FAMILIES = {"llama": (Llama, LlamaConfig), "rwkv": (Rwkv, RwkvConfig), "hybrid": (Hybrid, HybridConfig)}

@@ -24,7 +24,8 @@ from lib.run.train import fit
 from lib.text import corpora
 from lib.text.batches import DocumentBatches, encode_documents
 from lib.text.published import load_tokenizer
-from lib.weights.files import refuse_place, write_beside
+from lib.weights.files import write_beside
+from lib.weights.places import refuse_place
 
 LARGEST = 2000.0  # of |t|: beyond every quantile that is asked for here
 BATCH_SIZE, LENGTH, N_SCORED = 4, 192, 4  # rows a step, tokens a row, validation batches of 32 rows

@@ -1,5 +1,6 @@
 """What `python3 -m lib train` does: text, tokenizer, model, training, scores, and a folder that holds the result."""
 
+import contextlib
 import copy
 import functools
 import itertools
@@ -70,7 +71,7 @@ def train_save_score(plan, together):
         tokens, losses = follow(trainer, model, data, plan.make_recipe(steps), Keep(plan.kept))
     except KeyboardInterrupt as stop:
         if together.rank == 0:
-            print(f"\n{stop}, with --resume", file=sys.stderr)
+            print(f"\n{stop}, with --resume" if str(stop) else f"\n{where_it_stopped(plan.kept)}", file=sys.stderr)
         return 130
     model = together.whole(model)
     if together.rank > 0:
@@ -163,6 +164,15 @@ def refuse_unfinished(path):
         raise ValueError(f"{path} holds a run that {state}: go on with --resume, or delete it")
 
 
+def where_it_stopped(path):
+    """Return a sentence for a Ctrl-C outside of the steps: after which one the run is kept there, or that none is."""
+    kept = newest(path)
+    if kept is None:
+        return "stopped before its first step: nothing is kept, start it anew"
+    done, planned = kept["record"][0], kept["identity"]["recipe"]["steps"]
+    return f"stopped after step {done} of {planned}; {path} holds it: the same call goes on from there, with --resume"
+
+
 def kept_steps(path):
     """Return for how many steps the run was planned that is kept there."""
     kept = newest(path)
@@ -194,15 +204,16 @@ def follow(trainer, model, data, recipe, keep):
     """Train, with a line every so often; return the number of tokens, and the curve of the loss."""
     said, shown, losses = time.perf_counter(), 0, []
     tokens = step = 0
-    for record in trainer(model, data.batches, recipe, checkpoint=keep):
-        losses.append(record.loss)
-        tokens, step = record.tokens, record.step
-        if time.perf_counter() - said > EVERY or step == recipe.steps:
-            nats, speed = statistics.fmean(losses[shown:]), tokens / record.seconds
-            bits = above(nats / math.log(2) / data.bytes_per_token, data)
-            line = f"step {step:5} of {recipe.steps}  {bits}, {nats:.4f} nats a token  {speed:,.0f} tokens/s"
-            print(line, flush=True)
-            said, shown = time.perf_counter(), len(losses)
+    with contextlib.closing(trainer(model, data.batches, recipe, checkpoint=keep)) as run:  # what ends it saves the run
+        for record in run:
+            losses.append(record.loss)
+            tokens, step = record.tokens, record.step
+            if time.perf_counter() - said > EVERY or step == recipe.steps:
+                nats, speed = statistics.fmean(losses[shown:]), tokens / record.seconds
+                bits = above(nats / math.log(2) / data.bytes_per_token, data)
+                line = f"step {step:5} of {recipe.steps}  {bits}, {nats:.4f} nats a token  {speed:,.0f} tokens/s"
+                print(line, flush=True)
+                said, shown = time.perf_counter(), len(losses)
     return tokens, curve(losses, step - len(losses))
 
 

@@ -89,7 +89,7 @@ def tune_command(options):
     try:
         model, tokenizer, figures = tuned(model, tokenizer, options, Keep(out / "run.pt"))
     except KeyboardInterrupt as stop:
-        print(f"\n{stop}", file=sys.stderr)
+        print(f"\n{str(stop) or 'stopped; the same call goes on with what is kept'}", file=sys.stderr)
         return 130
     figures |= judged(model, tokenizer)
     print(

@@ -19,6 +19,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from lib.weights.places import refuse_name, refuse_place
+
 INDEX = "model.safetensors.index.json"
 BIN_INDEX = "pytorch_model.bin.index.json"
 GGUF_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
@@ -223,24 +225,6 @@ def open_gguf(path):
         shape = [int(size) for size in reversed(t.shape)]  # GGUF counts the axes from the last
         tensors[t.name] = torch.tensor(dequantize(t.data, t.tensor_type)).view(shape)
     return metadata, tensors
-
-
-def refuse_name(path):
-    """Raise ValueError for a path that is no UTF-8: Linux allows it, but .safetensors and JSON can't say it."""
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"{str(path)!r} has a name that is no UTF-8: rename it, or choose another folder") from None
-
-
-def refuse_place(path):
-    """Raise ValueError where no file can be written: the name is no UTF-8, or a folder stands there.
-
-    What takes long before it writes calls this first.
-    """
-    refuse_name(path)
-    if Path(path).is_dir():
-        raise ValueError(f"{path} is a folder, where a file is to be written: choose another place")
 
 
 def write_beside(path, write):

@@ -19,7 +19,8 @@ import torch
 
 from lessons.tools.notebook import write_text
 from lib.run.command_line import told
-from lib.weights.files import refuse_place, write_json
+from lib.weights.files import write_json
+from lib.weights.places import refuse_place
 from tests.benchmarks.gpu_parts import PARTS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -301,6 +301,24 @@ def test_a_folder_that_can_not_be_written_is_refused_before_a_step(quick, tmp_pa
     assert "file" in said.err and "step " not in said.out
 
 
+def test_ctrl_c_outside_of_the_steps_says_what_is_kept(quick, tmp_path, monkeypatch, capsys):
+    """Before the first step nothing is kept; while the first line is made one step is, and --resume goes on."""
+
+    def pressed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lib.run.train.Optimizer", pressed)
+        assert main(["train", "llama", "--steps", "3", "--out", "out", *SMALL]) == 130
+    assert "stopped before its first step: nothing is kept, start it anew" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "run.pt").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr("lib.run.train_command.above", pressed)
+        assert main(["train", "llama", "--steps", "3", "--out", "out", *SMALL]) == 130
+    assert "stopped after step 1 of 3; " in capsys.readouterr().err
+    assert main(["train", "llama", "--resume", "--out", "out", *SMALL]) == 0
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "record.json"])
 def test_a_folder_where_a_file_will_stand_is_said_before_a_step(quick, tmp_path, capsys, name):
     (tmp_path / "out" / name).mkdir(parents=True)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lib.run import device as devices
 from lib.run.device import autocast, compiled, keep_memory, pick_device, pick_dtype
 from lib.run.loss import next_token_loss
 from lib.run.optimizer import Optimizer
+from lib.run.sample import sample
 from lib.run.train import Recipe, fit
 from tests.run.tiny import CONFIG, counting, tiny_llama, tiny_rwkv
 
@@ -179,6 +181,17 @@ def test_cuda_trains_as_the_cpu_does(tmp_path, make, dtype):
     tolerance = 1e-4 if dtype == "float32" else 0.05
     assert [r.loss for r in cuda] == pytest.approx([r.loss for r in cpu], rel=tolerance)
     assert fit(make(), counting(), recipe, device="cuda", dtype=dtype, checkpoint=tmp_path / "run.pt") == []
+
+
+def greedy(model, device):
+    tokens = sample(model.to(device).eval(), torch.tensor([[1, 2, 3]]), 20, temperature=0)
+    return [int(token) for token in tokens]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("make", [tiny_llama, *(partial(tiny_rwkv, n) for n in (4, 5, 6, 7))])
+def test_cuda_writes_what_the_cpu_writes(make):
+    assert greedy(make(), "cuda") == greedy(make(), "cpu")
 
 
 @pytest.mark.skipif(not (torch.backends.mps.is_available() and devices.mps_works()), reason="no Apple GPU here")

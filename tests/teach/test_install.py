@@ -172,7 +172,8 @@ def test_pip_itself_keeps_what_is_there(tmp_path):
         wheel(tmp_path, name, version, *needs)
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_CONFIG_FILE": str(tmp_path / "none")}
+    windows = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
+    env = windows | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_CONFIG_FILE": str(tmp_path / "none")}
     command = [python, "-m", "pip", "install", "-q", "torch==2.0", "neighbour==1.0"]
     subprocess.run(command, env=env, check=True)
     course = own(tmp_path / "course", REQUIREMENTS)
