@@ -176,9 +176,8 @@ def fill_in(options):
 
 def kept(out):
     """Return the record that is there, or one without runs."""
-    if out.is_file():
-        return json.loads(out.read_text(encoding="utf-8"))
-    return {"command": "python3 -m lib scale", "predicted": [], "runs": []}
+    empty = {"command": "python3 -m lib scale", "predicted": [], "runs": []}
+    return {**empty, **(json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {})}
 
 
 def keep(out, record):
