@@ -49,7 +49,8 @@ def tokens(rows, color=None):
         return
     palette = theme.colors_of(rows, dict.fromkeys(rows, color) if color else None)
     lines = "".join(_line(name, row, palette[name]) for name, row in rows.items())
-    display({"text/html": f"<div>{lines}</div>", "text/plain": "\n".join(plain)}, raw=True)
+    page = f'<div style="{theme.CARD};padding:4px 10px">{lines}</div>'
+    display({"text/html": page, "text/plain": "\n".join(plain)}, raw=True)
 
 
 def _count(row):

@@ -40,7 +40,8 @@ def memories(models, tokenizer, text, question, at=1, tower=1):
     kept = [read(name, model, tokens, tower) for name, model in models.items()]
 
     def draw(n_tokens, shown):
-        return draw_memories(kept, n_tokens, _last_lines(tokenizer.decode(tokens[:n_tokens])), shown)
+        lines = textwrap.wrap(tokenizer.decode(tokens[:n_tokens]), LINE)
+        return draw_memories(kept, n_tokens, "\n".join(lines[-2:]), shown)
 
     controls = {"n_tokens": (1, len(tokens), 1, at, "tokens read"), "shown": ([NUMBERS, CHANGED], NUMBERS, "shown")}
     return explore(draw, question, **controls)
@@ -75,7 +76,7 @@ def _layer(layer):
     """Return what a layer keeps as (T, rows, columns): for a cache each token's own, for a state one for all."""
     time, channels = layer
     if hasattr(time, "keys"):
-        both = np.stack([array(time.keys)[0], array(time.values)[0]], -1)  # (G, T, N, 2)
+        both = np.stack([array(time.keys)[0], array(time.values)[0]], -1)
         return both.swapaxes(0, 1).reshape(both.shape[1], -1, 2)
     last, S = time
     flat = [array(z)[0].reshape(-1, 1) for z in (last, channels)]
@@ -87,10 +88,6 @@ def _cells(layers, scales, tower):
     scaled = [cells / scale for cells, scale in zip(layers, scales, strict=True)]
     towers = [np.concatenate(scaled[i : i + tower], axis=1) for i in range(0, len(scaled), tower)]
     return np.hstack(np.concatenate(towers, axis=2))
-
-
-def _last_lines(text):
-    return "\n".join(textwrap.wrap(text, LINE)[-2:])
 
 
 @theme.styled
@@ -109,7 +106,8 @@ def draw_memories(kept, n, text, shown=NUMBERS):
             (x / theme.WIDTH, (0.12 + rows * inch - high) / height, width * inch / theme.WIDTH, high / height)
         )
         _fill(ax, memory, n, shown, color, width)
-        words, changed = f"{memory.kept(n) / 1024:,.0f} KiB", _changed(memory, n)
+        words, now, before = f"{memory.kept(n) / 1024:,.0f} KiB", memory.cells[n], memory.cells[n - 1]
+        changed = now.size - before.size if memory.grows else int((now != before).sum())
         # The words over a narrow picture at the right end stretch to the left.
         left = x + 1.9 < theme.WIDTH
         place = {"x": (x if left else x + width * inch) / theme.WIDTH, "ha": "left" if left else "right"}
@@ -140,8 +138,3 @@ def _fill(ax, memory, n, shown, color, width):
     edge = now.shape[1] - 0.5
     ax.plot([-0.5, edge, edge, -0.5, -0.5], np.array([0, 0, 1, 1, 0]) * len(now) - 0.5, color=color, linewidth=1.2,
             clip_on=False)  # fmt: skip
-
-
-def _changed(memory, n):
-    now, before = memory.cells[n], memory.cells[n - 1]
-    return now.size - before.size if memory.grows else int((now != before).sum())

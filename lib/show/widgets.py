@@ -195,7 +195,9 @@ class Explorer:
             except Exception as error:
                 self.error = f"{type(error).__name__}: {error}"
                 words = html.escape(f"This figure can't be drawn here. {self.error}")
-                self._screen.value = f'<pre role="alert" style="color:#B00020;white-space:pre-wrap">{words}</pre>'
+                self._screen.value = (
+                    f'<pre role="alert" style="{theme.CARD};color:#B00020;white-space:pre-wrap">{words}</pre>'
+                )
 
     def _shown(self):
         """Return the picture as HTML: an Image widget has no alt text. Decoded at once, it does not flicker."""

@@ -38,10 +38,10 @@ def test_boxes_stay_inside_the_page_and_are_there_at_once():
     text = "low lower lowest, new newer newest; " * 9
     bpe = BPE.train(text, 270)
     row = [bpe.vocab[i] for i in bpe.encode(text)]
-    began = time.perf_counter()
+    began = time.process_time()
     fig = figures.draw_tokens(row, "a title")
     theme.png(fig, dpi=100, small=False)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     (ax,) = fig.axes
     assert all(0 <= box.get_x() and box.get_x() + box.get_width() <= theme.WIDTH for box in ax.patches)
     assert all(0 <= box.get_y() <= fig.get_figheight() for box in ax.patches)
