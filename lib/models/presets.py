@@ -124,9 +124,14 @@ OPENELM_PRESETS = {
 }
 
 
+# Five layers where tiny-llama has four of the same parameters, to 1 %: OpenELM's rule makes most of them narrow.
+THIN = openelm_config(2048, 5, 128, 32, 512, group=1, multiple_of=8, tied=False)
+TINY_OPENELM = {"tiny-openelm": Preset(THIN, None, "this course: lesson 22")}
+
+
 def preset(name):
     """Return the `Preset` of that name; an unknown name lists those that there are."""
-    presets = PRESETS | RWKV_PRESETS | TINY_RWKV | TINY_HYBRID | OPENELM_PRESETS
+    presets = PRESETS | RWKV_PRESETS | TINY_RWKV | TINY_HYBRID | OPENELM_PRESETS | TINY_OPENELM
     if name not in presets:
         raise ValueError(f"no preset is called {name!r}: there are {', '.join(presets)}")
     return presets[name]

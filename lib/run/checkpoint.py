@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from lib.models.hybrid import Hybrid, HybridConfig
 from lib.models.llama import Llama, LlamaConfig
+from lib.models.openelm import OpenElm, OpenElmConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run.processes import Alone
 from lib.run.sealed import Refused, before, read_sealed, write_sealed
@@ -23,7 +24,12 @@ from lib.text.bpe import BPE
 from lib.weights.convert import filled
 from lib.weights.files import open_safetensors, read_config, write_beside, write_json
 
-FAMILIES = {"llama": (Llama, LlamaConfig), "rwkv": (Rwkv, RwkvConfig), "hybrid": (Hybrid, HybridConfig)}
+FAMILIES = {
+    "llama": (Llama, LlamaConfig),
+    "openelm": (OpenElm, OpenElmConfig),
+    "rwkv": (Rwkv, RwkvConfig),
+    "hybrid": (Hybrid, HybridConfig),
+}
 
 
 class Keep(NamedTuple):
