@@ -68,10 +68,14 @@ COMMANDS = {
     "tune": Command("lib.run.tune_command", "teach a trained model to obey", ("torch", "safetensors"), True),
     "chat": Command("lib.run.tune_command", "tell a tuned model what to write", ("torch", "safetensors"), True),
     "tuning-study": Command("lessons.tools.tuning_study", "make the record of lesson 19", ("torch",), False),
-    "submit": Command("lessons.tools.submit", "check and score a model for the board", ("torch", "safetensors"), False),
-    "board": Command("lessons.tools.board", "show the board of the contest", ("torch", "safetensors"), False),
-    "idea": Command("lessons.tools.idea", "make the record of lesson 22", ("torch", "safetensors"), False),
-    "entries": Command("lessons.tools.entries", "train the entries of the board", ("torch", "safetensors"), False),
+    "submit": Command(
+        "lessons.tools.contest.submit", "check and score a model for the board", ("torch", "safetensors"), False
+    ),
+    "board": Command("lessons.tools.contest.board", "show the board of the contest", ("torch", "safetensors"), False),
+    "idea": Command("lessons.tools.contest.idea", "make the record of lesson 22", ("torch", "safetensors"), False),
+    "entries": Command(
+        "lessons.tools.contest.entries", "train the entries of the board", ("torch", "safetensors"), False
+    ),
     "compare": Command("lib.run.paired", "train shapes of one size, seed by seed", ("torch", "safetensors"), False),
     "bench": Command(
         "tests.benchmarks.main", "measure our speed beside transformers'", ("torch", "transformers"), False

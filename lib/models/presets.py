@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lib.models.hybrid import HybridConfig
 from lib.models.llama import LlamaConfig
-from lib.models.openelm import openelm_config
+from lib.models.openelm import OpenElmConfig, openelm_config
 from lib.models.rwkv import RwkvConfig, rwkv_d_ff
 
 
@@ -124,8 +124,9 @@ OPENELM_PRESETS = {
 }
 
 
-# Five layers where tiny-llama has four of the same parameters, to 1 %: OpenELM's rule makes most of them narrow.
-THIN = openelm_config(2048, 5, 128, 32, 512, group=1, multiple_of=8, tied=False)
+# OpenELM's rule with group 1, in multiples of 8: five layers where tiny-llama has four of the same parameters, to 1 %.
+HEADS, INNER = (2, 3, 3, 4, 4), (64, 176, 288, 400, 512)
+THIN = OpenElmConfig(2048, 128, 32, HEADS, HEADS, INNER, context_length=512, tied=False)
 TINY_OPENELM = {"tiny-openelm": Preset(THIN, None, "this course: lesson 22")}
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lessons.tools import board, entries, submit
+from lessons.tools.contest import board, entries, submit
 from lib.run.checkpoint import load_bundle
 from lib.run.commands import main as lib_command
 from lib.run.cost import training_flops

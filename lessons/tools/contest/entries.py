@@ -12,8 +12,8 @@ from pathlib import Path
 from lib.run.commands import main as lib_command
 from lib.teach.contest import CONTEST, load_rules
 
-ROOT = Path(__file__).resolve().parents[2]
-SAME = "--flops {flops:g} --megabytes 5 --stories 0 --device cpu --dtype float32 --seed {seed} --out {out}"
+ROOT = Path(__file__).resolve().parents[3]
+SAME = "--flops {flops:g} --megabytes 1 --stories 0 --device cpu --dtype float32 --seed {seed} --out {out}"
 
 
 def main(arguments):

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from secrets import randbelow
 
-from lessons.tools.entries import folder_name
+from lessons.tools.contest.entries import folder_name
 from lib.run.command_line import amount, told
 from lib.run.command_line import seed as a_seed
 from lib.run.recipes import make_plan

@@ -7,7 +7,7 @@ from lib.run.command_line import told
 from lib.teach.contest import CONTEST, load_entries, load_rules
 from lib.weights.files import write_beside
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BEGIN, END = "<!-- board: made by python3 -m lib board --write -->", "<!-- end of the board -->"
 FIRST = 4  # rows in the README
 HEAD = ["place", "entry", "bits a byte above the floor", "facts hold", "obeys", "parameters", "FLOPs"]
