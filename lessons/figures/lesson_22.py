@@ -34,7 +34,7 @@ def draw_board(entries):
     ax.set(ylim=(len(entries) - 0.5, -0.5), xlabel="bits a byte above the floor", xlim=(-0.02, None))
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
-    theme.fit(fig, ax)
+    theme.fit(fig, ax, pad=0.12)
     fig.alt_text = f"The board, with intervals of 95 %; the floor, zero, is dashed. {'; '.join(told)}."
     return fig
 
@@ -62,7 +62,7 @@ def draw_pairs(base, ideas):
         lower = sum(b < a for a, b in zip(base, scores, strict=True))
         told.append(f"{name}: mean {middle[0]:.3f} to {middle[1]:.3f}, lower with {lower} of {len(base)} seeds")
     np.atleast_1d(axes)[0].set_ylabel("bits a byte above the floor")
-    theme.fit(fig, *np.atleast_1d(axes))
+    theme.fit(fig, *np.atleast_1d(axes), pad=0.12)
     fig.alt_text = f"A line a seed, thick the mean. {'; '.join(told)}."
     return fig
 
@@ -91,7 +91,7 @@ def draw_seeds(effect, spread, seeds):
            xlim=(-120, 120))  # fmt: skip
     ax.grid(False, axis="y")
     ax.set_title(f"{seeds} seeds: {seen} of {n_studies} studies see it")
-    theme.fit(fig, ax)
+    theme.fit(fig, ax, pad=0.12)
     fig.alt_text = (
         f"Twelve studies of {seeds} seeds, of an effect of {effect:g} thousandths with a spread of {spread:g}. Their "
         f"intervals reach {half:.0f} to each side in the mean, and {seen} of them leave zero out on the right side."

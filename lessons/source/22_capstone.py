@@ -12,20 +12,14 @@
 start("22")
 
 # %%
-import contextlib
 import copy
-import io
 import json
 import math
 import statistics
-import tempfile
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from lib.run.checkpoint import load_bundle
-from lib.run.commands import main as lib_command
 from lib.run.evaluate import document_nats, true_nats
 from lib.run.paired import t_value
 from lib.run.recipes import recipe
@@ -35,8 +29,6 @@ from lib.show.predict import predict
 from lib.teach import contest
 from lib.text import corpora, tales
 from lib.text.batches import DocumentBatches, encode_documents
-from lib.text.download import sha256_of
-from lib.weights.files import write_json
 from lessons.exercises.lesson_22 import check
 from lessons.figures import lesson_22 as figures
 
@@ -82,7 +74,7 @@ guess.reveal(guess.choices[2 if ratio < 0.98 else 1 if ratio < 1.02 else 0])
 # that seems to do so has seen the throws. On an ordinary board, with a text whose entropy nobody knows, this score would
 # stand at the top. Here it is a **[proven leak](../lessons/GLOSSARY.md#proven-leak)**.
 #
-# And on stories that it has not seen? Read the last line. So this board's second rule is: **the stories are drawn when you
+# And on stories that it has not seen? Read the last line. So this board has a second rule: **the stories are drawn when you
 # are scored.** Nobody can learn by heart what does not exist yet.
 #
 # ## Below the floor, by more than its error
@@ -186,11 +178,13 @@ training_cost = check("22.2", training_cost)
 
 # %%
 HANDED_IN = {  # L, C, F, V, H, T, steps of 8 rows
-    "the entry": (2, 64, 176, 2048, 4, 192, 209),
-    "wider by half": (2, 96, 256, 2048, 6, 192, 140),
-    "half the rows' length": (2, 64, 176, 2048, 4, 96, 430),
-    "twice the layers": (4, 64, 176, 2048, 4, 192, 139),
+    "the entry": (2, 64, 176, 2048, 4, 192, 83),
+    "wider by half": (2, 96, 256, 2048, 6, 192, 57),
+    "half the rows' length": (2, 64, 176, 2048, 4, 96, 172),
+    "twice the layers": (4, 64, 176, 2048, 4, 192, 55),
 }
+for name, sizes in HANDED_IN.items():
+    print(f"{name:22} {sizes[0]} layers, {sizes[1]} wide, rows of {sizes[5]} tokens, {sizes[6]} steps of 8 rows")
 costs = {name: training_cost(*sizes[:-1], 8 * sizes[-1]) for name, sizes in HANDED_IN.items()}
 guess = predict("22.b", "Four submissions, with sizes and steps as above. Which one is over the budget?", list(HANDED_IN))
 
@@ -198,7 +192,9 @@ guess = predict("22.b", "Four submissions, with sizes and steps as above. Which 
 over = [name for name, cost in costs.items() if cost > rules["flops"]]
 for name, cost in costs.items():
     print(f"{name:22} {cost:.4g} FLOPs, {cost / rules['flops']:.1%} of the budget{'   OVER' if name in over else ''}")
-guess.reveal(over[0], f"{len(over)} of the four. The head is the largest matrix here, so layers are cheap, and width is not.")
+step = {name: cost / HANDED_IN[name][-1] for name, cost in costs.items()}
+deep, wide = (step[name] / step["the entry"] for name in ("twice the layers", "wider by half"))
+guess.reveal(over[0], f"A step costs {deep:.2f} times as much with twice the layers, {wide:.2f} times with that width.")
 
 # %% [markdown]
 # ## A record that adds up
@@ -253,13 +249,21 @@ adds_up = check("22.3", adds_up)
 # in a terminal; it takes a few seconds a seed.
 
 # %%
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+from lib.run.commands import main as lib_command
+
 folder = Path(tempfile.mkdtemp()) / "mine"
 SMALL = "train llama --recipe muon --steps 30 --megabytes 0.4 --stories 0 --device cpu --dtype float32 --set n_layers=2"
 SMALL += " --set d_model=32 --set n_heads=2 --set n_kv_heads=2 --set d_head=16 --set d_ff=88"
 for seed in (0, 1, 2):
     with contextlib.redirect_stdout(io.StringIO()) as said:
         code = lib_command([*SMALL.split(), "--seed", str(seed), "--out", str(folder / f"seed-{seed}")])
-    print("seed", seed, "exit code", code, "|", said.getvalue().splitlines()[-4])
+    (scored,) = (line for line in said.getvalue().splitlines() if line.startswith("validation"))
+    print(f"seed {seed}, exit code {code}; {scored}")
 
 # %%
 small_rules = rules | {"flops": 3e10, "parameters": 200_000, "scored_stories": 60, "told_stories": 4, "curve_apart": 0.5}
@@ -278,6 +282,11 @@ guess = predict(
 )
 
 # %%
+from safetensors.torch import load_file, save_file
+
+from lib.text.download import sha256_of
+from lib.weights.files import write_json
+
 changed = folder / "seed-0" / "model.safetensors"
 before, record = changed.read_bytes(), json.loads((folder / "seed-0" / "record.json").read_text())
 tensors = load_file(changed)
@@ -496,7 +505,7 @@ print(f"and on a test that nobody had looked at {statistics.fmean(real):.3f}: th
 #
 # ## The board
 #
-# Eight entries of the course: equal FLOPs, equal parameters to a percent or so, three seeds each, every command on
+# The course's own entries: equal FLOPs, equal parameters to a percent or so, three seeds each, every command on
 # [a page](BOARD.md). Which neighbours can you tell apart?
 
 # %%
@@ -531,8 +540,8 @@ if max(entry["facts"] for entry in entries) < 0.05:
 #
 # Contests of this kind have taught the field a good deal. modded-nanogpt counts the seconds to a given loss, nanochat's
 # leaderboard the time to a score of tasks, parameter-golf the bits a byte of a model that fits into 16 MB. All of them have a
-# text whose floor nobody knows, and so none can say that a score is impossible. All ask for several runs, or for a
-# log from which others can run it again: what you have checked here by hand.
+# text whose floor nobody knows, and so none can say that a score is impossible. parameter-golf asks for the mean of several
+# seeds, as this board does.
 #
 # ## Recap
 #

@@ -86,9 +86,11 @@ def of_run(run, rules):
     """Return what speaks against one run: its figures, and its weights."""
     try:
         asked = asked_for(run.record)
+        if asked.megabytes > rules["megabytes"]:
+            return [f"trained on {asked.megabytes:g} MB of text, the rules allow {rules['megabytes']}"]
         found = of_figures(run, rules, asked) + of_weights(run, rules, asked)
     except (TypeError, ValueError, KeyError, IndexError) as error:
-        return [f"its record can't be read: {error}"]
+        return [f"it can't be checked: {error}"]
     return found
 
 
@@ -182,7 +184,7 @@ def remeasured(run, documents):
 @torch.inference_mode()
 def sees_ahead(model, T=40, apart=1e-3):
     """Say whether the last of T tokens changes a logit before it. Rounding changes some by less than `apart`."""
-    generator = torch.Generator().manual_seed(0)
+    generator, T = torch.Generator().manual_seed(0), min(T, model.config.context_length or T)
     tokens = torch.randint(model.config.vocab_size, (2, T), generator=generator)
     tokens[1, :-1] = tokens[0, :-1]
     tokens[1, -1] = (tokens[0, -1] + 1) % model.config.vocab_size

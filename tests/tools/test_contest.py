@@ -252,12 +252,13 @@ def test_nan_is_refused(mine, rules):
         ({"validation_nats_per_token": 2.0}, "its record says 2.0000"),
         ({"curve": [[STEPS, 1.0]]}, "its curve ends at 1.0000"),
         ({"curve": [[STEPS, math.nan]]}, "its last loss is nan"),
-        ({"curve": []}, "can't be read"),
+        ({"curve": []}, "can't be checked"),
         ({"curve": None}, "its record lacks curve"),
-        ({"tokens": "many"}, "can't be read"),
+        ({"tokens": "many"}, "can't be checked"),
         ({"wall_seconds": 1e-4, "cpu_seconds": 1e-4}, "more than 1 threads of a CPU can do"),
         ({"command": "python3 -m lib train llama --corpus shakespeare"}, "trained on shakespeare"),
-        ({"command": "rm -rf"}, "can't be read"),
+        ({"command": "python3 -m lib train llama --megabytes 1e5"}, "trained on 100000 MB of text, the rules allow 50"),
+        ({"command": "rm -rf"}, "can't be checked"),
     ],
 )
 def test_an_edited_record_does_not_add_up(mine, rules, changes, sentence):
