@@ -2,7 +2,7 @@
 # # 22. A board that can't be fooled, and how not to fool yourself
 #
 # You know all the parts now. Here you make the best tiny model that a budget allows, and hand it in to a **board**. Every
-# board of this kind can be cheated, most of them without meaning to. This one knows the floor, so some cheating proves
+# board of this kind can be cheated, often without meaning to. This one knows the floor, so some cheating proves
 # itself. Against the rest there are habits, and you practise them here.
 #
 # **You build** a leak detector, a count of FLOPs, a check of records, a paired difference, and a plan. **You need** lessons
@@ -323,7 +323,7 @@ print("record:", study["command"], "|", study["machine"])
 
 # %% [markdown]
 # A plan has four lines: the question, the measure, the number of seeds, the rule of decision. **One change at a time**, or you
-# never know which of two it was. **Paired seeds**: in one seed, base and idea read the same rows in the same order.
+# never know which of two it was. **[Paired seeds](../lessons/GLOSSARY.md#paired-seeds)**: in one seed, base and idea read the same rows in the same order.
 
 # %%
 seeds = study["plan"]["seeds"]
@@ -538,9 +538,9 @@ if max(entry["facts"] for entry in entries) < 0.05:
 #
 # ## In the wild
 #
-# Contests of this kind have taught the field a good deal. modded-nanogpt counts the seconds to a given loss, nanochat's
-# leaderboard the time to a score of tasks, parameter-golf the bits a byte of a model that fits into 16 MB. All of them have a
-# text whose floor nobody knows, and so none can say that a score is impossible. parameter-golf asks for the mean of several
+# Contests of this kind have taught the field a good deal. `modded-nanogpt` counts the seconds to a given loss, `nanochat`
+# the time to a score of tasks, `parameter-golf` the bits a byte of a model that fits into 16 MB. All of them have a
+# text whose floor nobody knows, and so none can say that a score is impossible. `parameter-golf` asks for the mean of several
 # seeds, as this board does.
 #
 # ## Recap
