@@ -62,7 +62,7 @@ COMMANDS = {
     "check-bank": Command(
         "tests.exercises.bank", "hold the checks to known wrong and right answers", ("torch",), False
     ),
-    "train": Command("lib.run.commands", "train a small model: llama, rwkv, hybrid", ("torch", "safetensors"), True),
+    "train": Command("lib.run.commands", "train a small model: llama, openelm, rwkv", ("torch", "safetensors"), True),
     "sample": Command("lib.run.commands", "let a trained model tell stories", ("torch", "safetensors"), True),
     "export": Command(
         "lib.run.commands", "write a trained model so that transformers opens it", ("torch", "safetensors"), True
@@ -70,6 +70,14 @@ COMMANDS = {
     "tune": Command("lib.run.tune_command", "teach a trained model to obey", ("torch", "safetensors"), True),
     "chat": Command("lib.run.tune_command", "tell a tuned model what to write", ("torch", "safetensors"), True),
     "tuning-study": Command("lessons.tools.tuning_study", "make the record of lesson 19", ("torch",), False),
+    "submit": Command(
+        "lessons.tools.contest.submit", "check and score a model for the board", ("torch", "safetensors"), False
+    ),
+    "board": Command("lessons.tools.contest.board", "show the board of the contest", ("torch", "safetensors"), False),
+    "idea": Command("lessons.tools.contest.idea", "make the record of lesson 22", ("torch", "safetensors"), False),
+    "entries": Command(
+        "lessons.tools.contest.entries", "train the entries of the board", ("torch", "safetensors"), False
+    ),
     "compare": Command("lib.run.paired", "train shapes of one size, seed by seed", ("torch", "safetensors"), False),
     "bench": Command(
         "tests.benchmarks.main", "measure our speed beside transformers'", ("torch", "transformers"), False

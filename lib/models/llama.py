@@ -4,6 +4,7 @@ Source: Touvron et al. 2023, arXiv 2302.13971 (LLaMA) and 2307.09288 (Llama 2). 
 same model with other numbers.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 
 import torch
@@ -86,8 +87,10 @@ def rope_shared(model, position, T, x):
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     if model._table is None or model._table[0].device != x.device or model._table[0].dtype != wide:
         config = model.config
-        cos, sin = rope_table(config.d_head, config.context_length, config.rope_theta, device=x.device, dtype=wide)
-        model._table = cos, sin, *fast.whole_table(cos, sin)
+        # What is made in inference mode can't be trained with later, and the table stays.
+        with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext():
+            cos, sin = rope_table(config.d_head, config.context_length, config.rope_theta, device=x.device, dtype=wide)
+            model._table = cos, sin, *fast.whole_table(cos, sin)
     cos, sin, *whole = (table[position : position + T] for table in model._table)
     return Shared(cos, sin, tuple(whole))
 

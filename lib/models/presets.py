@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lib.models.hybrid import HybridConfig
 from lib.models.llama import LlamaConfig
-from lib.models.openelm import openelm_config
+from lib.models.openelm import OpenElmConfig, openelm_config
 from lib.models.rwkv import RwkvConfig, rwkv_d_ff
 
 
@@ -124,9 +124,15 @@ OPENELM_PRESETS = {
 }
 
 
+# OpenELM's rule with group 1, in multiples of 8: five layers where tiny-llama has four of the same parameters, to 1 %.
+HEADS, INNER = (2, 3, 3, 4, 4), (64, 176, 288, 400, 512)
+THIN = OpenElmConfig(2048, 128, 32, HEADS, HEADS, INNER, context_length=512, tied=False)
+TINY_OPENELM = {"tiny-openelm": Preset(THIN, None, "this course: lesson 22")}
+
+
 def preset(name):
     """Return the `Preset` of that name; an unknown name lists those that there are."""
-    presets = PRESETS | RWKV_PRESETS | TINY_RWKV | TINY_HYBRID | OPENELM_PRESETS
+    presets = PRESETS | RWKV_PRESETS | TINY_RWKV | TINY_HYBRID | OPENELM_PRESETS | TINY_OPENELM
     if name not in presets:
         raise ValueError(f"no preset is called {name!r}: there are {', '.join(presets)}")
     return presets[name]

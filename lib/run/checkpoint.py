@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from lib.models.hybrid import Hybrid, HybridConfig
 from lib.models.llama import Llama, LlamaConfig
+from lib.models.openelm import OpenElm, OpenElmConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
 from lib.run.processes import Alone
 from lib.text.bpe import BPE
@@ -25,7 +26,12 @@ from lib.weights.files import open_safetensors, read_config, write_beside, write
 from lib.weights.places import refuse_place
 from lib.weights.sealed import Refused, before, read_sealed, write_sealed
 
-FAMILIES = {"llama": (Llama, LlamaConfig), "rwkv": (Rwkv, RwkvConfig), "hybrid": (Hybrid, HybridConfig)}
+FAMILIES = {
+    "llama": (Llama, LlamaConfig),
+    "openelm": (OpenElm, OpenElmConfig),
+    "rwkv": (Rwkv, RwkvConfig),
+    "hybrid": (Hybrid, HybridConfig),
+}
 BUNDLE = ("config.json", "tokenizer.json", "model.safetensors", "record.json")
 
 

@@ -1,6 +1,7 @@
 """What the commands share: types for argparse that refuse numbers without sense, and errors told as sentences."""
 
 import argparse
+import json
 import math
 import sys
 
@@ -46,6 +47,15 @@ def temperature(text):
 def seed(text):
     """Read a seed: a whole number from 0 to 2^32 - 1, which every generator here takes."""
     return whole(0, 2**32 - 1)(text)
+
+
+def setting(text):
+    """Read NAME=VALUE, the value as JSON has it: 3, 0.5, true, [1, 2]. Return (name, value)."""
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text}: give NAME=VALUE, such as n_layers=3 or mixers=["rwkv5"]') from None
 
 
 def told(command, call):

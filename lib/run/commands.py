@@ -5,10 +5,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from lib.models.presets import PRESETS, TINY_HYBRID, TINY_RWKV
+from lib.models.presets import PRESETS, TINY_HYBRID, TINY_OPENELM, TINY_RWKV
 from lib.models.rwkv import Rwkv
 from lib.run.checkpoint import load_bundle
-from lib.run.command_line import amount, seed, temperature, told, whole
+from lib.run.command_line import amount, seed, setting, temperature, told, whole
 from lib.run.device import DTYPES
 from lib.run.recipes import BATCH_SIZE, LENGTH, RECIPES
 from lib.run.sample import tell_stream
@@ -17,7 +17,7 @@ from lib.text import corpora
 from lib.weights.export import export_hugging_face, export_rwkv
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILIES = ("llama", "rwkv", "hybrid")
+FAMILIES = ("llama", "openelm", "rwkv", "hybrid")
 
 
 def main(arguments):
@@ -43,18 +43,22 @@ def train_parser():
     parser.add_argument("--generation", type=int, choices=[4, 5, 6, 7], help="of rwkv (default: 7)")
     parser.add_argument("--minutes", type=amount(), default=5.0, help="for the whole command (default: 5)")
     parser.add_argument("--steps", type=whole(), help="so many steps instead: the same run again on any machine")
+    parser.add_argument("--flops", type=amount(most=1e30), help="instead: as many steps as these FLOPs allow")
     parser.add_argument("--corpus", choices=corpora.names(), default="tales")
     parser.add_argument("--megabytes", type=amount(), default=42.0, help="of training text at most (default: 42)")
     parser.add_argument("--out", type=Path, help="the folder to save in (default: checkpoints/MODEL-CORPUS)")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped in this folder")
     parser.add_argument("--half", action="store_true", help="save in float16: half the size")
-    tiny = [name for name in PRESETS | TINY_RWKV | TINY_HYBRID if "tiny-" in name]
+    tiny = [name for name in PRESETS | TINY_OPENELM | TINY_RWKV | TINY_HYBRID if "tiny-" in name]
     parser.add_argument("--preset", choices=tiny, help="the sizes (default: the tiny ones of the family)")
+    sizes = "another size than the preset's, as often as you like: --set n_layers=3 --set d_ff=512"
+    parser.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE", help=sizes)
     parser.add_argument("--recipe", choices=RECIPES, default="adamw", help="adamw is LLaMA's, the default")
     parser.add_argument("--learning-rate", type=amount(most=100), help="instead of the recipe's")
     parser.add_argument("--batch-size", type=whole(), default=BATCH_SIZE, help=f"rows a step (default: {BATCH_SIZE})")
     parser.add_argument("--length", type=whole(), default=LENGTH, help=f"tokens a row (default: {LENGTH})")
     parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--stories", type=whole(0), help="that the trained model tells, to be judged (default: 1000)")
     parser.add_argument("--device", help="cuda, mps or cpu (default: the fastest)")
     parser.add_argument("--dtype", choices=["auto", *DTYPES], default="auto", help="of the matrix products")
     parser.add_argument("--compile", action="store_true", help="by torch.compile; on a CPU it takes a C++ compiler")

@@ -186,7 +186,8 @@ def judge(model, data, plan):
         if len(costs) > 1:
             figures |= excess([nats for nats, _ in costs], corpus.documents_validation)
         room = min(2 * (data.longest or LONGEST), model.config.context_length or LONGEST)
-        figures |= judge_stories(tell_many(model, tokenizer, N_STORIES, room, plan.seed))
+        n = N_STORIES if plan.stories is None else plan.stories
+        figures |= judge_stories(tell_many(model, tokenizer, n, room, plan.seed)) if n else {}
     return figures
 
 

@@ -3,13 +3,14 @@
 They are for a corpus of short documents and a few minutes on two cores.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 
 from lib.models.presets import preset
 from lib.run.checkpoint import FAMILIES
+from lib.run.cost import training_flops
 from lib.run.device import pick_device
 from lib.run.train import Recipe
 
@@ -32,7 +33,8 @@ def recipe(name, steps, **changes):
 class Plan:
     """All that one run of `train` is, decided before it begins.
 
-    `config` is the preset's: the vocabulary will be the tokenizer's. `steps` None: as many as fit into the minutes.
+    `config` is the preset's, with what was set: the vocabulary will be the tokenizer's. `steps` None: as many as fit
+    into the minutes. `stories` None: as many as `lib.run.evaluate.judge` likes.
     """
 
     command: str
@@ -51,6 +53,7 @@ class Plan:
     device: torch.device
     dtype: str
     compile: bool
+    stories: int | None
     out: Path
     resume: bool
     half: bool
@@ -70,14 +73,38 @@ def make_plan(options, command):
     """Return the `Plan`; ValueError where what was asked for does not fit together, or this machine lacks it."""
     name = choose_preset(options.family, options.generation, options.preset)
     asked = {field.name: getattr(options, field.name) for field in fields(Plan) if hasattr(options, field.name)}
+    config = resized(preset(name).config, options.set)
+    if options.flops is not None:
+        asked["steps"] = affordable(config, options)
     decided = {
         "command": command,
         "preset": name,
-        "config": preset(name).config,
+        "config": config,
         "device": pick_device(options.device),
         "out": options.out or Path("checkpoints") / f"{name.removeprefix('tiny-')}-{options.corpus}",
     }
     return Plan(**asked | decided)
+
+
+def resized(config, settings):
+    """Return the config with other values of its fields, [(name, value)]; ValueError where it has no such field."""
+    names = [field.name for field in fields(config)]
+    for name, _ in settings:
+        if name not in names:
+            raise ValueError(f"--set {name}: this model has no such size, it has {', '.join(names)}")
+    return replace(config, **dict(settings))
+
+
+def affordable(config, options):
+    """Return how many steps the FLOPs pay for that were asked for; ValueError where it is none, or --steps is there."""
+    if options.steps is not None:
+        raise ValueError(f"--steps {options.steps} and --flops {options.flops:g}: give one of the two")
+    step = training_flops(config, options.length, options.batch_size).total
+    if options.flops < step:
+        raise ValueError(
+            f"a step takes {step:.3g} FLOPs, --flops is {options.flops:.3g}: give more, or a smaller model"
+        )
+    return int(options.flops // step)
 
 
 def choose_preset(family, generation, name):

@@ -16,6 +16,7 @@ import torch
 
 from lib.models.skeleton import head_from_embedding, n_params
 from lib.run.checkpoint import FAMILIES, Keep, discard, newest, prepare_place, save_bundle
+from lib.run.cost import training_flops
 from lib.run.evaluate import LONGEST, above, judge
 from lib.run.processes import team
 from lib.run.recipes import make_plan
@@ -23,6 +24,7 @@ from lib.run.train import train
 from lib.text import corpora
 from lib.text.batches import Batches, DocumentBatches, WindowBatches, encode_documents
 from lib.text.bpe import BPE
+from lib.text.download import sha256_of
 from lib.weights.files import write_json
 
 MEASURED, EVERY = 24, 10.0  # steps that are measured first; seconds from one line to the next
@@ -80,10 +82,22 @@ def train_save_score(plan, together):
     def seconds():
         return {"wall_seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - processor}
 
-    begun = {"steps": steps, "tokens": tokens, "parameters": n_params(model)}
+    begun = {"steps": steps, "tokens": tokens, "parameters": n_params(model), **counted(plan, model, tokens)}
     ended = {"bytes_per_token": data.bytes_per_token, "curve": losses, **machine(together.size)}
     save_and_score(plan, model, data, begun | seconds() | ended, seconds)
     return 0
+
+
+def counted(plan, model, tokens):
+    """Return what the FLOPs are counted from, and the FLOPs by lib.run.cost of all rows that were read."""
+    flops = tokens // plan.length * training_flops(model.config, plan.length).total
+    return {
+        "seed": plan.seed,
+        "batch_size": plan.batch_size,
+        "length": plan.length,
+        "flops": flops,
+        "device": plan.device.type,
+    }
 
 
 def planned_steps(plan):
@@ -235,6 +249,7 @@ def save_and_score(plan, model, data, figures, seconds):
     The run's checkpoint goes at the very end: where the scores fail or are interrupted, --resume makes up for them.
     """
     save(plan, model, data, figures)
+    figures["weights_sha256"] = sha256_of(plan.out / "model.safetensors")
     try:
         figures |= judge(model, data, plan) | seconds()
     except BaseException:

@@ -27,7 +27,7 @@ class Source(NamedTuple):
 def fetch(source, folder):
     """Return the path of the checked file in a folder, downloading it where it is not there (or not whole)."""
     path = Path(folder) / source.file
-    if path.is_file() and _sha256(path) == source.sha256:
+    if path.is_file() and sha256_of(path) == source.sha256:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=source.file + ".")
@@ -62,6 +62,7 @@ def _copy(source, path, file):
         )
 
 
-def _sha256(path):
+def sha256_of(path):
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

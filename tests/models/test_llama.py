@@ -164,3 +164,14 @@ def test_attention_maps_give_what_each_layer_gave(tokens, kind):
         for weights, y, (cache, _) in zip(attention_maps(model, tokens[:1]), given[:3], state.layers, strict=True):
             values = cache.values[0].repeat_interleave(3, 0)  # (H, T, N)
             assert (torch.cat([*(weights @ values)], -1) - y).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", [Llama, OpenElm])
+def test_what_was_asked_first_can_be_trained_after(tokens, kind):
+    config = CONFIG if kind is Llama else OpenElmConfig(101, 48, 8, [2, 4], [1, 2], [24, 40], 64)
+    model = kind(config)
+    with torch.inference_mode():
+        first, _ = model(tokens)
+    again, _ = model(tokens)
+    again.sum().backward()
+    assert torch.equal(first, again) and model.embed.weight.grad.abs().sum() > 0
