@@ -34,6 +34,9 @@ COMMANDS = {
         ("jupytext", "nbgrader", "torch"),
         False,
     ),
+    "collect": Command(
+        "lessons.tools.collect", "for instructors: take in what learners handed in", ("jupytext", "nbformat"), False
+    ),
     "exercises": Command(
         "lessons.tools.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False
     ),

@@ -185,6 +185,8 @@ def error_in_words(error):
     """Return one sentence on an error: its type, its message, and the learner's own line where there is one."""
     if isinstance(error, InWords):
         return str(error)
+    if told := getattr(error, "told", None):  # one from another process, where its lines are known
+        return str(told)
     try:
         message = shorten(str(error), 150)
     except Exception:  # an error class of the learner's may not even print

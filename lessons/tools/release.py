@@ -2,9 +2,10 @@
 
 import argparse
 import ast
+import json
+import re
 import secrets
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,66 +13,28 @@ import jupytext
 import nbformat
 
 from lessons.tools.cards import cards, sources
-from lessons.tools.cells import setup_cell
+from lessons.tools.cells import badge, setup_cell
+from lessons.tools.course_folder import furnish, nbgrader
 from lessons.tools.handout import hand_out
 from lessons.tools.notebook import cell_ids, check_structure, tagged, write_text
+from lib.teach.address import Address
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = '''\
-"""The settings of nbgrader, made by `python3 -m lib release`. Call nbgrader in this folder."""
-
-import os
-import sys
-from pathlib import Path
-
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-# nbgrader starts alembic, which lies beside this Python.
-os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", "")
-
-from nbgrader import preprocessors as p
-
-from lessons.tools.open_exercises import OpenExercises
-
-c = get_config()
-c.CourseDirectory.root = str(HERE)
-# What lies beside a notebook in source/ goes out as it is: no Python file may.
-c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", ".*", "*.py"]
-c.IncludeHeaderFooter.header = str(HERE / "source" / "header.ipynb")
-c.GenerateAssignment.preprocessors = [
-    p.IncludeHeaderFooter, p.LockCells, OpenExercises, p.ClearOutput, p.CheckCellMetadata, p.ComputeChecksums,
-    p.SaveCells, p.ClearHiddenTests, p.ClearMarkScheme, p.ComputeChecksums, p.CheckCellMetadata,
-]  # fmt: skip
-c.Execute.timeout = 300  # seconds for a cell
-c.ClearSolutions.enforce_metadata = True
-'''
-HEADER = """\
-**Before you hand this in:** restart the kernel, run all cells, save. Leave the cells that begin with `# Marked here` as
-they are: they are put back before your work is marked. The card of each exercise says its points. An exercise is marked
-on other numbers than `check` takes, and what calls the course's own part earns nothing.
-
-Put the notebook into the folder `lessons` of your copy of the course: it needs `lib` beside it."""
-NAMES = 'NAME = ""\nWITH = ""  # whom you worked with'
-MARK = """\
-# Marked here: exercise {id}, {points} point{s}. Leave this cell as it is.
-### BEGIN HIDDEN TESTS
-import pathlib, runpy
-
-here = next(p for p in pathlib.Path("_").absolute().parents if (p / "lessons/tools/grade.py").is_file())
-runpy.run_path(str(here / "lessons/tools/grade.py"))["grade"]("{id}", {answer}, {points}, seed={seed})
-### END HIDDEN TESTS"""
+PLAN, HAND_OUT, HANDED_OUT = "marking.json", "hand-out", "{}-assignment"
+MARK = "# Marked here: exercise {id}, {points} point{s}. Leave this cell as it is."
 
 
 class ReleaseError(ValueError):
     """A course that can't be made; the message says what to do."""
 
 
-def assignment(source, only=()):
+def assignment(source, only=(), place=None):
     """Return a lesson's notebook as an instructor keeps it: solved, in nbgrader's marks, not executed.
 
     After each exercise comes a cell that marks it. Solutions in folds are left out, and so is the link to them. An
     `explain` exercise has no such cell: its own is marked by hand. only: the exercises that carry points, ["04.1"];
-    none means all. Raises ReleaseError, where a card has no points, or the lesson has no such exercise.
+    none means all. place: the Address of the class's copy of the course, for Colab. Raises ReleaseError, where a card
+    has no points, or the lesson has no such exercise.
     """
     cells = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent").cells
     check_structure(cells, source.name, source.stem[:2])
@@ -86,7 +49,11 @@ def assignment(source, only=()):
             continue
         if check := tagged(cell, "check"):
             nb.cells += _mark(cell.source, _card(known, check[0], source))
-        nb.cells.append(_cell(cell, id, known, source))
+        nb.cells.append(_cell(cell, id, known, source, place))
+    if place:
+        title, *rest = nb.cells[0].source.split("\n")
+        nb.cells[0].source = "\n".join([title, "", badge(HANDED_OUT.format(source.stem), place=place), *rest])
+    nb.metadata.course = {"assignment": source.stem}  # what `collect` knows it by, whatever the file is called
     nb.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     nb.metadata.language_info = {"name": "python"}
     return nb
@@ -98,10 +65,10 @@ def _card(known, id, source):
     return known[id]
 
 
-def _cell(cell, id, known, source):
+def _cell(cell, id, known, source, place=None):
     new = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
     setup = "setup" in cell.metadata.get("tags", [])
-    made = new(setup_cell(source.stem[:2]) if setup else cell.source, id=id)
+    made = new(setup_cell(source.stem[:2], place) if setup else cell.source, id=id)
     made.metadata.update({key: cell.metadata[key] for key in ("tags", "jupyter") if key in cell.metadata})
     if name := tagged(cell, "exercise"):
         card = _card(known, name[0], source)
@@ -118,11 +85,9 @@ def _mark(check, card):
         return []
     calls = [node for node in ast.walk(ast.parse(check)) if isinstance(node, ast.Call)]
     answers = [call.args[1] for call in calls if getattr(call.func, "id", "") == "check" and len(call.args) == 2]
-    if len(answers) != 1:
-        raise ReleaseError(f'the check cell of {card.id} must call check("{card.id}", answer) once')
-    code = MARK.format(
-        id=card.id, points=card.points, s="s" * (card.points > 1), answer=ast.unparse(answers[0]), seed=_secret()
-    )
+    if len(answers) != 1 or not isinstance(answers[0], ast.Name):
+        raise ReleaseError(f'the check cell of {card.id} must say answer = check("{card.id}", answer) once')
+    code = MARK.format(id=card.id, points=card.points, s="s" * (card.points > 1))
     cell = nbformat.v4.new_code_cell(code, id=f"mark-{card.id}".replace(".", "-"))
     cell.metadata.nbgrader = _marks(f"mark-{card.id}", grade=True, locked=True, points=card.points)
     return [cell]
@@ -137,14 +102,14 @@ def _marks(id, grade=False, solution=False, locked=False, **more):
     return {"grade_id": id.replace(".", "-"), "schema_version": 3, **flags, **more}
 
 
-def release(chosen, to, root=ROOT, again=False):
+def release(chosen, to, root=ROOT, again=False, place=None):
     """Make or extend the nbgrader course in the folder `to` by these sources; return the lines that say what there is.
 
-    chosen: {source: the exercises that carry points, none for all}.
+    chosen: {source: the exercises that carry points, none for all}. place: the Address of the class's copy, for Colab.
 
     Raises ReleaseError: nothing is written then, unless nbgrader itself fails.
     """
-    made = {source.stem: assignment(source, only) for source, only in chosen.items()}
+    made = {source.stem: assignment(source, only, place) for source, only in chosen.items()}
     there = [name for name in made if (to / "source" / name).exists()]
     if there and not again:
         raise ReleaseError(
@@ -152,46 +117,35 @@ def release(chosen, to, root=ROOT, again=False):
         )
     if to.exists() and any(to.iterdir()) and not (to / "nbgrader_config.py").is_file():
         raise ReleaseError(f"{to} holds something else: give an empty folder, or a course made by this command")
-    _furnish(to, root)
+    furnish(to, root, place)
+    plan = _plan(to)
     for name, nb in made.items():
         (to / "source" / name).mkdir(parents=True, exist_ok=True)
         _write(nb, to / "source" / name / f"{name}.ipynb")
         for picture in (root / "lessons").glob("*.png"):
             shutil.copy(picture, to / "source" / name)
-        _nbgrader(to, "generate_assignment", name, "--force")
+        plan[name] = _marked(nb)
+        write_text(to / PLAN, json.dumps(plan, indent=1) + "\n")
+        nbgrader(to, "generate_assignment", name, "--force")
+        (to / HAND_OUT).mkdir(exist_ok=True)
+        shutil.copy(to / "release" / name / f"{name}.ipynb", to / HAND_OUT / f"{HANDED_OUT.format(name)}.ipynb")
     return [_line(name, nb) for name, nb in made.items()]
 
 
-def _furnish(to, root):
-    # What every course needs: settings, header, and the lib and data that mark it.
-    (to / "source").mkdir(parents=True, exist_ok=True)
-    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "cache")
-    for name in ("lib", "data", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/tools"):
-        if (root / name).is_dir():
-            shutil.copytree(root / name, to / name, ignore=ignore, dirs_exist_ok=True)
-    for name in ("requirements.txt", "pyproject.toml", "lessons/__init__.py"):  # the set-up cell reads the first two
-        if (root / name).is_file():
-            shutil.copy(root / name, to / name)
-    write_text(to / "nbgrader_config.py", CONFIG)
-    header = nbformat.v4.new_notebook()
-    header.cells = [
-        nbformat.v4.new_markdown_cell(HEADER, id="header"),
-        nbformat.v4.new_code_cell(NAMES, id="names"),
-    ]
-    if not (to / "source" / "header.ipynb").exists():  # it may be the instructor's own by now
-        _write(header, to / "source" / "header.ipynb")
+def _plan(to):
+    # What is marked in each assignment so far, and on which random numbers: nobody but the instructor has this file.
+    return json.loads((to / PLAN).read_text(encoding="utf-8")) if (to / PLAN).is_file() else {}
+
+
+def _marked(nb):
+    marks = [cell.metadata.nbgrader for cell in nb.cells if cell.metadata.get("nbgrader", {}).get("grade")]
+    ids = {mark.grade_id.split("-", 1)[1].replace("-", "."): mark.points for mark in marks if not mark.solution}
+    return {id: {"points": points, "seed": _secret()} for id, points in ids.items()}
 
 
 def _write(nb, file):
     nbformat.validate(nb)
     write_text(file, nbformat.writes(nb) + "\n")
-
-
-def _nbgrader(to, *arguments):
-    done = subprocess.run([sys.executable, "-m", "nbgrader", *arguments], cwd=to, capture_output=True, text=True)
-    if done.returncode:
-        last = "\n  ".join((done.stderr or done.stdout).strip().split("\n")[-8:])
-        raise ReleaseError(f"nbgrader {' '.join(arguments)} failed:\n  {last}")
 
 
 def _line(name, nb):
@@ -214,6 +168,11 @@ def main(argv=None, root=ROOT):
     parser.add_argument("lessons", nargs="*", metavar="NN", help=which)
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder to make it in")
     parser.add_argument("--again", action="store_true", help="make a lesson anew that the course has already")
+    parser.add_argument(
+        "--colab",
+        metavar="OWNER/NAME@TAG",
+        help="the class's own copy on GitHub, which the first cell fetches in Colab",
+    )
     parser.add_argument("--without-solutions", action="store_true", help="copy the course, without its solutions")
     args = parser.parse_args(argv)
     try:
@@ -237,9 +196,23 @@ def _asked(args, root):
     chosen = {known[number]: [] for number in dict.fromkeys(word.split(".")[0] for word in asked)}
     for word in asked:
         chosen[known[word.split(".")[0]]] += [word] * ("." in word)
-    lines = release(chosen, to, root, args.again)
+    lines = release(chosen, to, root, args.again, _place(args.colab))
     return [
         *lines,
-        f"Hand out release/NAME/NAME.ipynb, put what comes back into submitted/STUDENT/NAME/, then, in {args.to}:",
+        f"Hand out {HAND_OUT}/NAME-assignment.ipynb. Collect what comes back, a zip or a folder:",
+        f"  python3 -m lib collect ZIP --to {args.to}",
+        f"Then, in {args.to}:",
         *(f"  {sys.executable} -m nbgrader {step} NAME" for step in ("autograde", "generate_feedback")),
     ]
+
+
+def _place(words):
+    # "https://github.com/owner/name@tag" or "owner/name@tag"
+    if words is None:
+        return None
+    found = re.fullmatch(
+        r"(?:https://github\.com/)?([\w.-]+/[\w.-]+?)(?:\.git)?(?:@|/tree/)([\w.-]+)", words.rstrip("/")
+    )
+    if not found:
+        raise ReleaseError(f"{words}: say where the class's copy is, OWNER/NAME@TAG, such as my-school/llm@autumn")
+    return Address(*found.groups())

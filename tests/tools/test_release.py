@@ -1,26 +1,14 @@
 """The nbgrader course: what goes out holds no solution, and six submissions get the points that they deserve."""
 
+import json
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 
 from lessons.tools import cards, handout, notebook, release
+from tests.tools.course_99 import DATA, NAME, RIGHT, ROOT, handed_in, make, nbgrader, points, submit
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT / "tests" / "data"
-NAME = "99_marked"
-
-RIGHT = {
-    "99.1": "def softmax(z):\n    e = torch.exp(z - torch.logsumexp(z, -1, keepdim=True))\n    return e",
-    "99.2": "def countdown(n):\n    return [n - i for i in range(n)]",
-    "99.3": "total = 7503",
-    "99.4": 'reason = "Because it is so."',
-}
 WRONG = {
     "99.1": "def softmax(z):\n    return z.exp() / z.exp().sum()",
     "99.2": "def countdown(n):\n    return undefined_name",
@@ -57,15 +45,7 @@ SUBMISSIONS = {
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """A course whose only lesson is the one in tests/data."""
-    root = tmp_path_factory.mktemp("course")
-    for name in ("lib", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/tools"):
-        ignore = shutil.ignore_patterns("__pycache__", "lesson_??*.py")
-        shutil.copytree(ROOT / name, root / name, ignore=ignore)
-    shutil.copy(ROOT / "lessons" / "__init__.py", root / "lessons")
-    shutil.copy(DATA / "lesson_99.py", root / "lessons" / "exercises")
-    (root / "lessons" / "source").mkdir(parents=True)
-    shutil.copy(DATA / f"{NAME}.py", root / "lessons" / "source")
-    return root
+    return make(tmp_path_factory.mktemp("course"))
 
 
 @pytest.fixture
@@ -81,10 +61,7 @@ def test_an_assignment_has_a_mark_for_each_exercise(source):
     found = marks(release.assignment(source))
     points = {id: cell.metadata.nbgrader.get("points") for id, cell in found.items() if cell.metadata.nbgrader.grade}
     assert points == {"mark-99-1": 4, "mark-99-2": 3, "mark-99-3": 1, "exercise-99-4": 2}
-    assert (
-        "### BEGIN HIDDEN TESTS" in found["mark-99-1"].source
-        and '"99.1", softmax, 4, seed=' in found["mark-99-1"].source
-    )
+    assert found["mark-99-1"].source == "# Marked here: exercise 99.1, 4 points. Leave this cell as it is."
     assert found["check-99-1"].metadata.nbgrader.locked and "### BEGIN SOLUTION" in found["exercise-99-1"].source
     assert found["exercise-99-4"].metadata.nbgrader.solution and "mark-99-4" not in found
     text = "\n".join(cell.source for cell in release.assignment(source).cells)
@@ -99,11 +76,6 @@ def test_the_exercises_that_are_named_alone_carry_points(source, course, tmp_pat
     assert release.main(["99.7", "--to", str(tmp_path / "none")], course) == 1
     assert "99_marked.py has no exercise 99.7: there are 99.1, 99.2" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
-
-
-def test_no_two_releases_share_a_secret(source):
-    one, two = (marks(release.assignment(source))["mark-99-1"].source for _ in range(2))
-    assert one != two
 
 
 @pytest.mark.parametrize("number", [path.stem for path in cards.sources()])
@@ -133,34 +105,6 @@ def test_it_refuses_in_a_sentence(course, tmp_path, capsys):
     assert [path.name for path in tmp_path.rglob("*")] == ["b", "mine.txt"]
 
 
-def nbgrader(folder, *arguments):
-    """Call nbgrader as an instructor does."""
-    done = subprocess.run([sys.executable, "-m", "nbgrader", *arguments], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stderr
-
-
-def submit(made, who, edits):
-    """Put a submission into its place: the released notebook with some cells edited."""
-    nb = nbformat.read(made / "release" / NAME / f"{NAME}.ipynb", as_version=4)
-    for cell in nb.cells:
-        kind, _, id = cell.metadata.get("nbgrader", {}).get("grade_id", "").partition("-")
-        text = edits.get(id.replace("-", ".") if kind == "exercise" else kind)
-        cell.source = cell.source if text is None else text
-    file = made / "submitted" / who / NAME / f"{NAME}.ipynb"
-    file.parent.mkdir(parents=True)
-    nbformat.write(nb, file)
-
-
-def points(made, who):
-    """Return {grade id: (points by the machine, is a person still needed)}."""
-    from nbgrader.api import Gradebook
-
-    with Gradebook(f"sqlite:///{made / 'gradebook.db'}") as book:
-        grades = book.find_submission(NAME, who).notebooks[0].grades
-        return {grade.name: (grade.auto_score, grade.needs_manual_grade) for grade in grades}
-
-
 @pytest.mark.slow
 def test_submissions_get_their_points(course, tmp_path, capsys):
     made = tmp_path / "graded"
@@ -169,8 +113,10 @@ def test_submissions_get_their_points(course, tmp_path, capsys):
     assert f"{NAME}: 4 exercises, 10 points, 2 of them marked by hand" in said and "nbgrader autograde NAME" in said
     released_holds_no_secret(made)
     for who, (edits, _) in SUBMISSIONS.items():
-        submit(made, who, edits)
-    nbgrader(made, "autograde", NAME)
+        submit(made, who, handed_in(made, edits))
+    told = nbgrader(made, "autograde", NAME)
+    assert [line for line in told.split("\n") if "WARNING" in line and "right" in line] == []
+    assert told.count("'checksum' for cell") == 7, "three cells that mark and four that check, of whoever cheats"
     for who, (_, expected) in SUBMISSIONS.items():
         found = points(made, who)
         assert tuple(found[f"mark-99-{i}"][0] for i in (1, 2, 3)) == expected, who
@@ -180,24 +126,40 @@ def test_submissions_get_their_points(course, tmp_path, capsys):
     pages = {who: (made / "feedback" / who / NAME / f"{NAME}.html").read_text(encoding="utf-8") for who in SUBMISSIONS}
     assert "99.1: 4 of 4 points." in pages["right"] and "Traceback (most" not in pages["wrong"]
     assert "99.1: 0 of 4 points." in pages["wrong"] and "largest difference" in pages["wrong"]
-    assert "99.1: 0 of 4 points." in pages["hard-coded"] and "99.1 right (" in pages["hard-coded"]
-    assert "99.2: 0 of 3 points. It calls the course" in pages["hard-coded"]
+    assert "99.1: 0 of 4 points." in pages["hard-coded"] and "99.1 right (" not in pages["hard-coded"]
+    assert "99.2: 0 of 3 points." in pages["hard-coded"]
+    seeds = [str(each["seed"]) for each in json.loads((made / "marking.json").read_text())[NAME].values()]
+    for page in pages.values():
+        assert '">Exercise 99.1</a>: ' in page and "Test cell" not in page
+        assert [word for word in ("HIDDEN", *seeds) if word in page] == []
     assert release.main(["99", "--to", str(made)], course) == 1 and "give --again" in capsys.readouterr().err
 
 
 def released_holds_no_secret(made):
-    """What goes out has no solution, no hidden test and no Python file; what the instructor keeps has both."""
+    """What goes out has no solution, no secret and no Python file; what the instructor keeps has the solution."""
     out = list((made / "release").rglob("*"))
     assert {path.suffix for path in out if path.is_file()} == {".ipynb"}
     text = (made / "release" / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8")
     for word in ("secret", "HIDDEN", "SOLUTION", "seed=", "runpy"):
         assert word not in text
     assert "secret" in (kept := (made / "source" / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8"))
-    assert "BEGIN HIDDEN TESTS" in kept
+    assert "BEGIN SOLUTION" in kept
+    assert (made / "hand-out" / f"{NAME}-assignment.ipynb").read_text(encoding="utf-8") == text
     nb = nbformat.read(made / "release" / NAME / f"{NAME}.ipynb", as_version=4)
     assert nb.cells[0].source.startswith("**Before you hand this in:**")
     mine = [cell for cell in nb.cells if cell.cell_type == "code" and notebook.tagged(cell, "exercise")]
     assert 'raise NotImplementedError("99.1: your turn")' in mine[0].source and mine[2].source == "total = ..."
+
+
+def test_a_release_for_colab_fetches_the_classs_own_copy(source, course, tmp_path, capsys):
+    place = release._place("https://github.com/my-school/llm@autumn")
+    assert place == ("my-school/llm", "autumn") == release._place("my-school/llm@autumn")
+    nb = release.assignment(source, place=place)
+    assert "github/my-school/llm/blob/autumn/lessons/99_marked-assignment.ipynb)" in nb.cells[0].source
+    setup = next(cell.source for cell in nb.cells if "setup" in cell.metadata.get("tags", []))
+    assert "https://github.com/my-school/llm course-autumn" in setup and "-b autumn" in setup
+    assert release.main(["99", "--to", str(tmp_path / "a"), "--colab", "somewhere"], course) == 1
+    assert "OWNER/NAME@TAG" in capsys.readouterr().err
 
 
 # --- a copy without solutions -----------------------------------------------------------------------------------------
