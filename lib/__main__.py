@@ -37,7 +37,9 @@ COMMANDS = {
     "exercises": Command(
         "lessons.tools.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False
     ),
-    "book": Command("lessons.tools.book", "make a site to read of the solved lessons", ("myst_nb", "nbformat"), False),
+    "book": Command(
+        "lessons.tools.book", "make a site to read of the solved lessons", ("myst_nb", "nbformat", "onnx"), False
+    ),
     "picture": Command("lessons.tools.picture", "make the moving picture of the first page", ("torch", "PIL"), False),
     "claims": Command(
         "lessons.tools.claims", "write the table of the sources' claims", ("jupytext", "nbformat"), False
