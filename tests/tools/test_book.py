@@ -2,6 +2,8 @@
 
 import ast
 import html
+import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,7 +12,7 @@ from urllib.parse import unquote, urlparse
 import nbformat
 import pytest
 
-from lessons.tools import book
+from lessons.tools import book, book_house, book_lessons
 from lib.teach import progress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,9 +42,9 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The book, built once: {path within it: Page}, and its folder."""
+    """The book, built once, without the live models: {path within it: Page}, and its folder."""
     out = tmp_path_factory.mktemp("book") / "site"
-    assert book.build(out) == len(NAMES)
+    assert book.build(out, live=False) == len(NAMES)
     return out, {path: Page(path.read_text(encoding="utf-8")) for path in sorted(out.rglob("*.html"))}
 
 
@@ -85,7 +87,7 @@ def words_of(text):
 )
 def test_the_first_sentence_of_a_file(tmp_path, text, sentence):
     (tmp_path / "a.py").write_text(text, encoding="utf-8")
-    assert book.first_sentence(tmp_path / "a.py") == sentence
+    assert book_house.first_sentence(tmp_path / "a.py") == sentence
 
 
 def test_every_picture_says_what_it_shows(site):
@@ -142,11 +144,59 @@ def test_a_lesson_shows_its_exercises_open_and_the_solved_outputs(name):
             assert not any("not attempted" in progress.said(output) for output in cell.outputs)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lesson_does_not_contradict_itself(name):
+    """An open exercise is not passed, what stands still is not told to move, furniture is folded."""
+    solved, stub = (
+        nbformat.read(ROOT / "lessons" / part / f"{name}.ipynb", as_version=4) for part in ("solutions", "")
+    )
+    page = book.lesson(solved, stub)
+    said = [cell for cell in page.cells if any(tag.startswith("check:") for tag in cell.metadata.get("tags", []))]
+    assert said and all(cell.cell_type == "markdown" and "With the solution" in cell.source for cell in said)
+    text = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
+    widgets = sum("widgets.explore(" in cell.source for cell in page.cells if cell.cell_type == "code")
+    assert text.count(book_lessons.STILL) == widgets
+    for before, cell in zip(page.cells, page.cells[1:], strict=False):
+        if cell.source == book_lessons.STILL:
+            assert not re.search(r"^(Move|Drag|Slide)\b|[.?*] (Move|Drag|Slide)\b", before.source, re.M), before.source
+    for cell in page.cells:
+        hidden = cell.metadata.get("jupyter", {}).get("source_hidden", False)
+        assert ("hide-input" in cell.metadata.get("tags", [])) == hidden
+
+
+def test_orders_to_move_go_and_the_question_stays():
+    text = "**Who wins?** Move the n, then the\nk. Find the smallest. Set $d$. Moved ones stay."
+    assert book_lessons.ORDERS.sub("", text) == "**Who wins?** Find the smallest. Moved ones stay."
+
+
+def test_the_first_page_has_a_card_for_each_lesson_with_its_minutes(site):
+    out, _ = site
+    page = (out / "index.html").read_text(encoding="utf-8")
+    cards = re.findall(r'<li><a href="lessons/(\w+)\.html"><b>(\d\d)</b><span>(.+?)</span>\s*<small>(\d+) min', page)
+    assert [name for name, *_ in cards] == NAMES
+    for name, _, claim, minutes in cards:
+        source = (ROOT / "lessons/source" / f"{name}.py").read_text(encoding="utf-8")
+        assert f"**Time:** {minutes} minutes" in source and html.unescape(claim) in source.replace("`", "")
+    assert "front.gif" in page and "Try the models, live" not in page
+
+
+@pytest.mark.parametrize("name", sorted(book.moving.strips(ROOT)))
+def test_pictures_that_move_are_drawn_for_each_value(site, name):
+    out, _ = site
+    page = (out / "lessons" / f"{name}.html").read_text(encoding="utf-8")
+    assert "moving.js" in page and page.count('class="moving"') == 1
+    alts = json.loads(html.unescape(re.search(r'data-alts="(.*?)"', page)[1]))
+    frames = {(out / "_static/frames" / file).read_bytes() for file in alts}
+    counts = [int(most) + 1 for most in re.findall(r'type="range"[^>]* max="(\d+)"', page)]
+    assert len(alts) == math.prod(counts) >= 15 and len(set(alts.values())) == len(alts)
+    assert len(frames) >= 0.9 * len(alts), "a slider that changes nothing"
+
+
 def test_a_picture_without_words_and_a_folder_of_others_are_refused(tmp_path):
     output = nbformat.v4.new_output("display_data", {"image/png": "aGk="})
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])])
     with pytest.raises(book.BookError, match="04_rope has a picture without alt text"):
-        book.alt_texts({"04_rope": notebook})
+        book_lessons.alt_texts({"04_rope": notebook})
     (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(book.BookError, match="holds something that is no book"):
         book.replace(tmp_path, tmp_path / "made")
