@@ -74,7 +74,7 @@ COMMANDS = {
     ),
     "tune": Command("lib.run.tune_command", "teach a trained model to obey", ("torch", "safetensors"), True),
     "chat": Command("lib.run.tune_command", "tell a tuned model what to write", ("torch", "safetensors"), True),
-    "tuning-study": Command("lessons.tools.tuning_study", "make the record of lesson 19", ("torch",), False),
+    "tuning-study": Command("lessons.tools.records.tuning_study", "make the record of lesson 19", ("torch",), False),
     "submit": Command(
         "lessons.tools.contest.submit", "check and score a model for the board", ("torch", "safetensors"), False
     ),
@@ -93,9 +93,9 @@ COMMANDS = {
         ("torch", "transformers", "pytest"),
         False,
     ),
-    "evaluate": Command("lessons.tools.evaluate", "ask a model what lesson 18 asks", ("torch", "tokenizers"), False),
-    "scale": Command("lessons.tools.scale", "train the grid of runs of lesson 20", ("torch",), False),
-    "recall": Command("lessons.tools.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False),
+    "evaluate": Command("lessons.tools.records.evaluate", "ask a model what lesson 18 asks", ("torch", "tokenizers"), False),
+    "scale": Command("lessons.tools.records.scale", "train the grid of runs of lesson 20", ("torch",), False),
+    "recall": Command("lessons.tools.records.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False),
 }
 
 

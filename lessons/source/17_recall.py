@@ -639,7 +639,7 @@ if wide > 5 * narrow:
 #
 # These runs are short, a fifth to a half of the steps of the checkpoints at the top. There, after full training, LLaMA and RWKV-5 recall
 # alike. Whether a hybrid gets there with fewer stories, three seeds do not decide. (`python3 -m lib recall
-# tales` trains them anew; `STEPS` and `SEEDS` in `lessons/tools/recall_tales.py` are what more hours would buy.)
+# tales` trains them anew; `STEPS` and `SEEDS` in `lessons/tools/records/recall_tales.py` are what more hours would buy.)
 #
 # **Who is still right?** Move the pairs, then the bytes. Find the smallest state that answers nine of ten questions.
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lessons.tools import evaluate
+from lessons.tools.records import evaluate
 from lib.run.checkpoint import load_bundle, save_bundle
 from lib.run.choices import RULES, chosen, encode_pair, likelihoods, measure, perplexity, standard_error
 from lib.text import corpora, tales

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lessons.exercises.lesson_17 import numbers_kept
-from lessons.tools import recall, recall_pairs, recall_split, recall_tales
+from lessons.tools.records import recall, recall_pairs, recall_split, recall_tales
 from lib.models.hybrid import Hybrid
 from lib.run.checkpoint import load_bundle
 from lib.run.evaluate import evaluate_documents

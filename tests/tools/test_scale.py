@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from lessons.tools import scale
+from lessons.tools.records import scale
 from lib.run import cost
 from lib.text import tales
 

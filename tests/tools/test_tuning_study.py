@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lessons.tools import tuning_study
+from lessons.tools.records import tuning_study
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from lessons.tools import recall_pairs, recall_split, recall_tales
+from lessons.tools.records import recall_pairs, recall_split, recall_tales
 from lib.weights.files import write_beside
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RECORDS = ROOT / "data" / "records"
 FILES = {"pairs": "recall.json", "split": "recall_split.json", "tales": "hybrid.json"}
 

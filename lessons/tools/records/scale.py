@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from lessons.tools.recall import as_lines, in_order, machine, missing
+from lessons.tools.records.recall import as_lines, in_order, machine, missing
 from lib.models.llama import LlamaConfig
 from lib.models.rwkv import RwkvConfig
 from lib.models.skeleton import head_from_embedding, n_params
@@ -33,7 +33,7 @@ from lib.text.bpe import BPE
 from lib.text.published import load_tokenizer
 from lib.weights.files import write_beside
 
-OUT = Path(__file__).resolve().parents[2] / "data" / "records" / "scaling.json"
+OUT = Path(__file__).resolve().parents[3] / "data" / "records" / "scaling.json"
 SIZES = [(16, 2), (32, 1), (24, 3), (32, 3), (40, 3), (48, 4), (64, 4), (80, 5), (96, 6), (128, 6)]  # d_model, n_layers
 BUDGETS = [5e10 * 10 ** (i / 2) for i in range(5)]  # FLOPs
 CHOSEN = [slice(0, 6), slice(0, 7), slice(1, 8), slice(2, 8), slice(4, 8)]  # the sizes that each budget trains

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from lessons.tools import recall_split
+from lessons.tools.records import recall_split
 from lib.models.presets import preset
 from lib.models.skeleton import head_from_embedding, n_params
 from lib.run.checkpoint import FAMILIES, Keep, discard, load_bundle, save_bundle
@@ -18,7 +18,7 @@ from lib.run.train_command import SPREAD
 from lib.text import tales
 from lib.text.published import load_tokenizer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STEPS, SEEDS, FOLDER = 1000, (0, 1, 2), ROOT / "checkpoints" / "recall"
 MODELS = {"LLaMA": "tiny-llama", "RWKV-5": "tiny-rwkv-5", "hybrid": "tiny-hybrid"}
 
