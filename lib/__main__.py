@@ -93,9 +93,13 @@ COMMANDS = {
         ("torch", "transformers", "pytest"),
         False,
     ),
-    "evaluate": Command("lessons.tools.records.evaluate", "ask a model what lesson 18 asks", ("torch", "tokenizers"), False),
+    "evaluate": Command(
+        "lessons.tools.records.evaluate", "ask a model what lesson 18 asks", ("torch", "tokenizers"), False
+    ),
     "scale": Command("lessons.tools.records.scale", "train the grid of runs of lesson 20", ("torch",), False),
-    "recall": Command("lessons.tools.records.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False),
+    "recall": Command(
+        "lessons.tools.records.recall", "measure what lesson 17 has on record", ("torch", "safetensors"), False
+    ),
 }
 
 
