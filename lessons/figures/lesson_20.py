@@ -78,7 +78,7 @@ def draw_floors(fits, truth):
     ax.axvline(truth, color=REFERENCE, linestyle=theme.DASHES[REFERENCE], linewidth=1.4)
     ax.set_yticks(range(len(fits)), list(fits))
     ax.set(ylim=(len(fits) - 0.5, -0.5), xlabel="E of the fit, nats a token (dashed: the entropy)")
-    ax.set_xlim(left=min(0.0, *(low for _, low, _ in fits.values())))
+    ax.set_xlim(left=min(0.0, *(low for _, low, _ in fits.values())) - 0.04 * truth)
     ax.grid(False, axis="y")
     theme.fit(fig, ax)
     told = "; ".join(f"{name}: {E:.2f}, {low:.2f} to {high:.2f}" for name, (E, low, high) in fits.items())
