@@ -86,12 +86,19 @@ def of_run(run, rules):
     """Return what speaks against one run: its figures, and its weights."""
     try:
         asked = asked_for(run.record)
+        if not run.record["curve"]:
+            return ["its record has no curve of the loss: it was gone on with after its last step, train it again"]
         if asked.megabytes > rules["megabytes"]:
             return [f"trained on {asked.megabytes:g} MB of text, the rules allow {rules['megabytes']}"]
         found = of_figures(run, rules, asked) + of_weights(run, rules, asked)
     except (TypeError, ValueError, KeyError, IndexError) as error:
         return [f"it can't be checked: {error}"]
     return found
+
+
+def command_of(record):
+    """Return the command that makes the run anew: as typed, but not going on with one that was stopped."""
+    return str(record.get("command")).replace(" --resume", "")
 
 
 def asked_for(record):
@@ -111,7 +118,7 @@ def of_seeds(runs):
         found.append("two seeds have the same weights: one run was handed in twice")
     if len({repr(run.model.config) for run in runs}) > 1:
         found.append("the seeds have models of different sizes: train one model with every seed")
-    plain = {re.sub(r" --(seed|out) \S+", "", str(run.record.get("command"))) for run in runs}
+    plain = {re.sub(r" --(seed|out) \S+", "", command_of(run.record)) for run in runs}
     if len(plain) > 1:
         found.append(f"the commands differ by more than seed and folder: {' | '.join(sorted(plain))}")
     return found
@@ -240,8 +247,9 @@ def score_run(run, rules, stories):
         )
     room = min(LONGEST, run.model.config.context_length or LONGEST)
     texts = tell_many(run.model, run.tokenizer, rules["told_stories"], room, run.record["seed"])
-    kept = ("seed", "command", "steps", "tokens", "weights_sha256", "cpu_seconds", "validation_bits_per_byte")
+    kept = ("seed", "steps", "tokens", "weights_sha256", "cpu_seconds", "validation_bits_per_byte")
     return {
+        "command": command_of(run.record),
         **{name: run.record[name] for name in kept},
         "bits_above": round(new.bits, 5),
         "error": round(new.error, 5),

@@ -252,7 +252,7 @@ def test_nan_is_refused(mine, rules):
         ({"validation_nats_per_token": 2.0}, "its record says 2.0000"),
         ({"curve": [[STEPS, 1.0]]}, "its curve ends at 1.0000"),
         ({"curve": [[STEPS, math.nan]]}, "its last loss is nan"),
-        ({"curve": []}, "can't be checked"),
+        ({"curve": []}, "its record has no curve of the loss"),
         ({"curve": None}, "its record lacks curve"),
         ({"tokens": "many"}, "can't be checked"),
         ({"wall_seconds": 1e-4, "cpu_seconds": 1e-4}, "more than 1 threads of a CPU can do"),
@@ -274,6 +274,13 @@ def test_one_run_handed_in_three_times_is_found(mine, rules):
         shutil.copy(mine / "seed-0" / "model.safetensors", mine / f"seed-{seed}")
         edit(mine, seed, **read(mine) | {"seed": seed, "command": read(mine, seed)["command"]})
     assert said(mine, rules) == "two seeds have the same weights: one run was handed in twice"
+
+
+def test_a_run_that_was_stopped_and_gone_on_with_is_as_good_as_another(mine, rules):
+    edit(mine, 2, command=read(mine, 2)["command"] + " --resume")
+    assert said(mine, rules) == ""
+    run = contest.load_runs(mine, rules)[2]
+    assert contest.score([run], rules, SEED)[0]["command"] == read(mine, 2)["command"].removesuffix(" --resume")
 
 
 def test_other_settings_for_one_seed_are_found(mine, rules):
