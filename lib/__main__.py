@@ -41,7 +41,7 @@ COMMANDS = {
         "lessons.tools.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False
     ),
     "book": Command(
-        "lessons.tools.book", "make a site to read of the solved lessons", ("myst_nb", "nbformat", "onnx"), False
+        "lessons.tools.site.book", "make a site to read of the solved lessons", ("myst_nb", "nbformat", "onnx"), False
     ),
     "picture": Command(
         "lessons.tools.picture", "make the first page's picture, or all figures", ("torch", "PIL"), False

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlparse
 import nbformat
 import pytest
 
-from lessons.tools import book, book_house, book_lessons
+from lessons.tools.site import book, book_house, book_lessons
 from lib.teach import progress
 
 ROOT = Path(__file__).resolve().parents[2]

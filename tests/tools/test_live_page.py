@@ -9,8 +9,8 @@ import lab
 import pytest
 import torch
 
-from lessons.tools import book, live_page, npm_package
-from lessons.tools.book_pictures import open_page, served
+from lessons.tools.site import book, live_page, npm_package
+from lessons.tools.site.book_pictures import open_page, served
 from lib.run.checkpoint import load_bundle
 from lib.run.sample import sample
 from lib.text import tales

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lessons.tools import onnx_export
+from lessons.tools.site import onnx_export
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
 

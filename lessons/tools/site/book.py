@@ -16,13 +16,13 @@ from pathlib import Path
 
 import nbformat
 
-from lessons.tools import landing, live_page, moving
-from lessons.tools.book_house import house
-from lessons.tools.book_lessons import BookError, alt_texts, lesson
-from lessons.tools.npm_package import PackageError
+from lessons.tools.site import landing, live_page, moving
+from lessons.tools.site.book_house import house
+from lessons.tools.site.book_lessons import BookError, alt_texts, lesson
+from lessons.tools.site.npm_package import PackageError
 
-ROOT = Path(__file__).resolve().parents[2]
-SITE = Path(__file__).parent / "site"
+ROOT = Path(__file__).resolve().parents[3]
+SITE = Path(__file__).parent / "assets"
 MATHJAX = "tex-svg.js"  # draws formulas as SVG, so that it needs no fonts beside it
 PAGES = [f"lessons/{name}.md" for name in ("GLOSSARY", "CLAIMS", "MEASURED", "TROUBLESHOOTING", "INSTRUCTORS")]
 PAGES += ["data/SOURCES.md"]
@@ -181,7 +181,7 @@ def main(argv=None):
         count = build(args.out, live=not args.no_live)
         print(f"{count} lessons: open {args.out / 'index.html'}")
         if args.pictures:
-            from lessons.tools.book_pictures import take
+            from lessons.tools.site.book_pictures import take
 
             print(f"{take(args.out, args.pictures)} pictures in {args.pictures}")
     except BookError as error:
