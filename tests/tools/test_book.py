@@ -154,7 +154,8 @@ def test_a_lesson_does_not_contradict_itself(name):
     said = [cell for cell in page.cells if any(tag.startswith("check:") for tag in cell.metadata.get("tags", []))]
     assert said and all(cell.cell_type == "markdown" and "With the solution" in cell.source for cell in said)
     text = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
-    widgets = sum("widgets.explore(" in cell.source for cell in page.cells if cell.cell_type == "code")
+    code = [cell.source for cell in page.cells if cell.cell_type == "code"]
+    widgets = sum("widgets.explore(" in source or "memories(" in source for source in code)
     assert text.count(book_lessons.STILL) == widgets
     for before, cell in zip(page.cells, page.cells[1:], strict=False):
         if cell.source == book_lessons.STILL:

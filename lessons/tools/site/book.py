@@ -24,7 +24,7 @@ from lessons.tools.site.npm_package import PackageError
 ROOT = Path(__file__).resolve().parents[3]
 SITE = Path(__file__).parent / "assets"
 MATHJAX = "tex-svg.js"  # draws formulas as SVG, so that it needs no fonts beside it
-PAGES = [f"lessons/{name}.md" for name in ("GLOSSARY", "CLAIMS", "MEASURED", "TROUBLESHOOTING", "INSTRUCTORS")]
+PAGES = [f"lessons/{name}.md" for name in ("GLOSSARY", "CLAIMS", "MEASURED", "BOARD", "TROUBLESHOOTING", "INSTRUCTORS")]
 PAGES += ["data/SOURCES.md"]
 FILES = ["LICENSE", "lessons/front.gif"]
 SETTINGS = {

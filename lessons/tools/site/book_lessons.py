@@ -6,6 +6,8 @@ import re
 
 import nbformat
 
+from lib.teach import progress
+
 # In the cell before a widget: what only a widget that moves can be told to do.
 ORDERS = re.compile(r"(?:(?<=^)|(?<=[.?!] )|(?<=\*\* ))(?:Move|Set|Drag|Slide|Turn|Pull)\b[^.?!]*[.?!]\s?", re.M)
 STILL = "*In the notebook the next picture has sliders or buttons. Here it stands still.*"
@@ -37,9 +39,13 @@ def lesson(solved, stub, moving=None):
             cell.source = opened.source
             cell.outputs = [output for output in cell.outputs if not is_hidden(output)]
             fold(cell)
+            for output in cell.outputs:
+                link_pages(output)
             if "widgets.explore(" in cell.source:
                 kept += arrange_widget(cell, kept, moving)
                 moving = None
+            elif "memories(" in cell.source:
+                kept += arrange_widget(cell, kept, None)
         kept.append(cell)
     solved.cells = kept
     return solved
@@ -54,9 +60,16 @@ def plain_markdown(text):
 
 def said(cell):
     """Return what a check says of the solution, as a text cell: the exercise above it is still open."""
-    words = "".join(output.get("text", "") for output in cell.outputs).strip()
+    words = "".join(map(progress.said, cell.outputs)).strip()
     text = SAID.format(words or "noted")
     return nbformat.v4.new_markdown_cell(text, id=cell.id, metadata={"tags": cell.metadata.get("tags", [])})
+
+
+def link_pages(output):
+    """Let links to other lessons in an output lead to their pages."""
+    page = output.get("data", {}).get("text/html")
+    if page:
+        output.data["text/html"] = re.sub(r'(href="\d\d_\w+)\.ipynb"', r'\1.html"', page)
 
 
 def fold(cell):
