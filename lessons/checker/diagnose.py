@@ -21,7 +21,8 @@ def hint_for(exercise, cases, seen, expected, problems, answer, limit):
     hint = hint or cause_seen(seen[first], expected[first], problem)
     own = [i for i in problems if i < len(exercise.cases)]  # without the first one's repetitions in other forms
     if not hint and first in own and problem.about in ("value", "error"):
-        hint = limit.run(lambda: cause_tried(exercise, cases[first], answer)).value
+        leak = same_shapes(seen[first].value, expected[first].value)
+        hint = limit.run(lambda: cause_tried(exercise, cases[first], answer, leak)).value
     return hint or (cases[first].hint if len(own or problems) == 1 else "")
 
 
@@ -85,13 +86,20 @@ def alike(one, other, tolerance):
 
 def same_error(one, other):
     """Say whether two errors are of one type and say the same; names and tensors that they quote may differ."""
-    if type(one) is not type(other):
+    if type(one) is not type(other) or missing(one) != missing(other):
         return False
     try:
         said = [re.sub(r"(?s)'[^']*'|0x[0-9a-f]+|: \[torch\..*", "", str(error)) for error in (one, other)]
     except Exception:  # an error class of the learner's may not even print
         return False
     return said[0] == said[1]
+
+
+def missing(error):
+    """Return what an AttributeError did not find, and on what kind of thing; None for any other error."""
+    if not isinstance(error, AttributeError):
+        return None
+    return error.name, "module" if isinstance(error.obj, torch.nn.Module) else type(error.obj).__name__
 
 
 def closer(mistake, mine, right, tolerance):
@@ -115,11 +123,16 @@ def cause_seen(seen, expected, problem):
     return FLOAT32 if all(torch.equal(t.detach(), t.detach().float().to(t.dtype)) for t in tensors) else SMALL
 
 
-def cause_tried(exercise, case, answer):
+def same_shapes(yours, expected):
+    """Say whether the float tensors of two values have the same shapes: in others the axis of the tokens is unknown."""
+    return [t.shape for t in tensors_in(yours)] == [t.shape for t in tensors_in(expected)]
+
+
+def cause_tried(exercise, case, answer, leak):
     """Return a cause that more calls of the answer show: a batch that mixes (it looks like a leak, too), a leak."""
     if exercise.batch and alone_right(exercise, case, answer):
         return ALONE
-    return LEAK if exercise.time and leaks(exercise, case, answer) else ""
+    return LEAK if leak and exercise.time and leaks(exercise, case, answer) else ""
 
 
 def leaks(exercise, case, answer):

@@ -13,6 +13,7 @@ from lessons.checker.verdict import TOLERANCE, Problem, compare
 
 IN_PLACE = "something works in place (`+=`, `x[...] = ...`, a method that ends in `_`): make a new tensor."
 NO_GRADIENT = "something cut it off: `.detach()`, `.data`, `.item()`, `torch.no_grad()`, or a new `torch.tensor(...)`."
+UNUSED = f"{NO_GRADIENT[:-1]}; or it is not used at all."
 CONTIGUOUS = "right only for tensors whose memory is in order. After a transpose `.view` fails: use `.reshape`."
 
 
@@ -179,9 +180,9 @@ def gradients_of(exercise, case, answer, names):
 
 
 def tensors_in(value):
-    """Return the float tensors of a nested value, in order."""
+    """Return the float tensors of a nested value, in order; a dict's own order says nothing."""
     if isinstance(value, dict):
-        value = list(value.values())
+        value = [value[key] for key in sorted(value, key=repr)]
     if isinstance(value, (tuple, list)):
         return [t for part in value for t in tensors_in(part)]
     return [value] if floating(value) else []
@@ -218,7 +219,7 @@ def differ(seen, expected, tolerance):
         problem, difference = compare(seen.gradients[name], gradient, allowed)
         if problem and not is_noise(seen.gradients[name], gradient, 0.01 * allowed * whole):
             cut = not seen.gradients[name].any()
-            return Problem(f"{name}: {problem.words}", NO_GRADIENT if cut else "", "gradient"), difference
+            return Problem(f"{name}: {problem.words}", UNUSED if cut else "", "gradient"), difference
         largest = max(largest, 0.0 if problem else difference)
     return None, largest
 

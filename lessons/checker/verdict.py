@@ -90,8 +90,10 @@ def compare_nested(yours, expected, tolerance=None):
     if yours is None and expected is not None:
         hint = "a way through the function ends without a `return`, or returns a name that is still None."
         return Problem("it returns None", hint), math.inf
-    mine, theirs = flatten(yours), flatten(expected)
+    mine, theirs = in_order(flatten(yours), flatten(expected)), flatten(expected)
     if [name for name, _ in mine] != [name for name, _ in theirs]:
+        if isinstance(yours, dict) and isinstance(expected, dict) and yours.keys() != expected.keys():
+            return Problem(f"its keys are {keys(yours)}, expected are {keys(expected)}"), math.inf
         return Problem(f"it returns {kind(yours)}, expected is {kind(expected)}"), math.inf
     largest = 0.0
     for (name, mine_leaf), (_, their_leaf) in zip(mine, theirs, strict=True):
@@ -101,6 +103,19 @@ def compare_nested(yours, expected, tolerance=None):
             return problem._replace(words=where + problem.words), difference
         largest = max(largest, difference)
     return None, largest
+
+
+def in_order(mine, theirs):
+    """Return the leaves in the order of `theirs` where the names are the same: a dict's order says nothing."""
+    place = {name: i for i, (name, _) in enumerate(theirs)}
+    if {name for name, _ in mine} != place.keys():
+        return mine
+    return sorted(mine, key=lambda leaf: place[leaf[0]])
+
+
+def keys(value):
+    """Return a dict's keys in words."""
+    return ", ".join(map(short, value)) or "none"
 
 
 def compare_leaf(yours, expected, tolerance=None):

@@ -40,6 +40,7 @@ def swiglu(e):
         "the matrices have other names: `gate`, `up`, `down`.", other.built(other.plain, names=("w1", "w3", "w2"))
     )
     e.mistake("gate and offer are one matrix: they are two.", other.One)
+    e.mistake("the matrices are bare tensors: make each an `nn.Linear` without bias.", other.Raw)
 
 
 def whole_number(answer, d_model, multiple_of=256):
@@ -94,6 +95,10 @@ def width(e):
         "`//` and `*` come before `+`: put brackets around the sum.",
         lambda d, multiple_of=256: third(d) + multiple_of - 1 // multiple_of * multiple_of,
     )
+    e.mistake(
+        "this is a power of 2: `multiple_of` is one, and the width a multiple of it.",
+        lambda d, multiple_of=256: 1 << (third(d) - 1).bit_length(),
+    )
     e.mistake("two thirds of d, not of 4 d.", lambda d, multiple_of=256: -(-(2 * d // 3) // multiple_of) * multiple_of)
 
 
@@ -135,6 +140,13 @@ def fused(e):
     wrong(other.FOR_ONE, lambda z: other.scalar_silu(halves(z)[0]) * halves(z)[1])
     for dim in (0, 1):
         wrong("it is cut along another axis: dim=-1.", lambda z, dim=dim: other.middle_of(z, dim))
+    wrong("`split(2)` makes pieces of 2 channels: `chunk(2)` makes 2 pieces.", other.by_twos)
+    wrong("`F` is torch.nn.functional here: call the width something else.", lambda z: z.shape[-1].silu(z))
+    e.mistake("`down` is left out.", lambda x, gate_up, down: other.middle_of(x @ gate_up.T))
+    e.mistake(
+        "the rows are cut after C of them: the gate has F, which is half of the rows.",
+        lambda x, gate_up, down: through(x, gate_up[: x.shape[-1]], gate_up[x.shape[-1] :], down),
+    )
     e.mistake(
         "the matrix is cut between its columns: the first F rows are the gate.",
         lambda x, gate_up, down: through(x, *gate_up.chunk(2, dim=-1), down),
@@ -195,7 +207,11 @@ def product(e):
     e.case("both signs", torch.tensor([[3.0, 4.0], [-3.0, 4.0], [3.0, -4.0], [-3.0, -4.0], [0.0, 5.0]]))
     gate, up, down = product_weights()
     wrong = {
-        "the two units are added: silu(a) b + silu(-a) b. Take the difference.": (gate, up, down.abs()),
+        "the sum is silu(a) b + silu(-a) b. It must be their difference: one minus, and not two.": (
+            gate,
+            up,
+            down.abs(),
+        ),
         "one unit only: silu(a) b is near a b for large a, and near 0 for negative a.": (
             gate,
             up,
@@ -209,6 +225,9 @@ def product(e):
         "the sign is wrong: -a b. Swap the signs in `down`.": (gate, up, -down),
         "only half of it: silu(a) - silu(-a) is a already.": (gate, up, down / 2),
         "`gate` and `up` have changed places.": (up, gate, down),
+        "a gates b, and b gates a. Both gates should see a, one of them -a.": weights(
+            [[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0.5, 0.5], [0, 0]]
+        ),
         "the gates see a + b: they should see a alone.": (gate[:, :1].expand(2, 2), up, down),
     }
     row = "each row of `gate` and `up` makes one hidden unit, each row of `down` one output."
@@ -232,4 +251,9 @@ def parameters(e):
         e.mistake("that is 8/3 C without the rounding to 11,008.", unrounded)
     e.mistake("each matrix is 4,096 by 11,008.", 32 * 3 * 4096**2)
     e.mistake("write the whole number, not billions.", 4.33)
+    for rounded in (4.33e9, 4.3e9):
+        e.mistake("it is rounded: write it as a product, and Python has all digits.", rounded)
+    for share in (0.64, 64):
+        e.mistake("that is SwiGLU's share of the model: the number itself is asked for.", share)
+    e.mistake("these are bytes, 2 for each: count the parameters.", 2 * PARAMETERS)
     e.mistake("there are no biases.", PARAMETERS + 32 * (2 * 11008 + 4096))

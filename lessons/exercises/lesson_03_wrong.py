@@ -48,6 +48,16 @@ class One(SwiGLU):
         self.up = self.gate
 
 
+class Raw(torch.nn.Module):
+    """The matrices are bare tensors."""
+
+    def __init__(self, d_model, d_ff):
+        super().__init__()
+        shapes = {"gate": (d_model, d_ff), "up": (d_model, d_ff), "down": (d_ff, d_model)}
+        for name, shape in shapes.items():
+            self.register_parameter(name, torch.nn.Parameter(torch.randn(shape)))
+
+
 def scalar_silu(z):
     """Return silu as the lesson writes it by hand, for one number."""
     return z * (1 / (1 + math.exp(-z)))
@@ -67,6 +77,12 @@ def middle_of(z, dim=-1):
     return F.silu(gate) * up
 
 
+def by_twos(z):
+    """Cut pieces of two channels, and take them for two halves."""
+    gate, up = z.split(2, dim=-1)
+    return F.silu(gate) * up
+
+
 WRONG_FORMULAS = {
     "silu is around the offer, `up`. It belongs around the gate.": lambda m, x: m.down(m.gate(x) * F.silu(m.up(x))),
     "silu is around the product. It belongs around the gate alone.": lambda m, x: m.down(F.silu(m.gate(x) * m.up(x))),
@@ -81,6 +97,7 @@ WRONG_FORMULAS = {
     "gate and offer are added. The gate multiplies.": lambda m, x: m.down(F.silu(m.gate(x)) + m.up(x)),
     "the offer `up` is left out.": lambda m, x: m.down(F.silu(m.gate(x))),
     "the gate is left out.": lambda m, x: m.down(F.silu(m.up(x))),
+    "gate and offer both come from `up`, and `gate` is not used.": lambda m, x: m.down(F.silu(m.up(x)) * m.up(x)),
     "silu comes at the end, after `down`.": lambda m, x: F.silu(m.down(m.gate(x) * m.up(x))),
     "x is added to the result. The skeleton around the layer does that: x + f(x).": lambda m, x: x + right_one(m, x),
     "softmax instead of silu: gates do not compete.": lambda m, x: m.down(m.gate(x).softmax(-1) * m.up(x)),

@@ -3,7 +3,11 @@
 import torch
 
 from lessons.checker.check import Checks
+from lessons.checker.limits import InWords
 from lessons.exercises.lesson_04_wrong import (
+    MORE_HALVES,
+    MORE_TURNS,
+    STACKED,
     WRONG_ANGLES,
     WRONG_ENDS,
     WRONG_ORDERS,
@@ -16,6 +20,7 @@ from lessons.exercises.lesson_04_wrong import (
     by_heads,
     by_key_heads,
     columns,
+    emptied,
     half_split_in_place,
     halves,
     left_out,
@@ -68,8 +73,10 @@ def half_split(e):
     e.mistake("the result is float32: end with `.type_as(x)`.", lambda x, cos, sin: beside(*turn(*halves(x), cos, sin)))
     e.mistake("it works on x in place: make new tensors.", half_split_in_place)
     e.mistake("what is multiplied by cos has N/2 channels: cut the last axis, `x.chunk(2, dim=-1)`.", uncut)
-    for hint, wrong in list(WRONG_ENDS.items())[:2]:
+    for hint, wrong in [*list(WRONG_ENDS.items())[:2], *STACKED.items()]:
         e.mistake(hint, wrong(halves))
+    for hint, wrong in MORE_HALVES.items():
+        e.mistake(hint, wrong)
 
 
 @checks.exercise("04.2", rope_table, points=3)
@@ -95,6 +102,9 @@ def table(e):
     e.mistake(
         "the angles are float32: near 100,000 that is 0.004 off. Use float64 up to the cosine.",
         angles_by(dtype=torch.float32),
+    )
+    e.mistake(
+        "cos and sin are in one tensor: return two, `cos, sin`.", lambda *a, **k: torch.stack(rope_table(*a, **k))
     )
     e.mistake("sin comes first: return cos, then sin.", lambda *a, **k: rope_table(*a, **k)[::-1])
     e.mistake(
@@ -130,6 +140,13 @@ def interleaved(e):
     )
     for hint, wrong in list(WRONG_ENDS.items())[2:]:
         e.mistake(hint, wrong(turns))
+    for hint, splits in MORE_TURNS.items():
+        for split in splits:
+            e.mistake(hint, rotation(split, turn, zipped))
+    e.mistake(
+        "cos and sin have N/2 columns already, one a pair: they are not sliced.",
+        rotation(turns, lambda a, b, cos, sin: turn(a, b, cos[..., 0::2], sin[..., 0::2]), zipped),
+    )
 
 
 @checks.exercise("04.4", to_half_split, points=3)
@@ -172,8 +189,44 @@ def load_attention(weights, n_heads, n_kv_heads):
 
 
 def loaded(answer, wq, wk, wv, wo, n_heads, n_kv_heads):
-    """Call a loader on four matrices."""
-    return answer({"wq": wq, "wk": wk, "wv": wv, "wo": wo}, n_heads, n_kv_heads)
+    """Call a loader on four matrices, and insist that they stay in the dict in which they came."""
+    given = {"wq": wq, "wk": wk, "wv": wv, "wo": wo}
+    before = dict(given)
+    result = answer(given, n_heads, n_kv_heads)
+    if [(name, id(matrix)) for name, matrix in given.items()] != [
+        (name, id(matrix)) for name, matrix in before.items()
+    ]:
+        raise InWords(
+            "it changed the dict `weights`, which the caller may still need: put your matrices into a new one"
+        )
+    return result
+
+
+WRONG_PARTS = {
+    "this is still the broken one: all four are permuted with n_heads.": (by_heads, by_heads, by_heads, by_heads),
+    "values are permuted. Only what is rotated knows about pairs.": (by_heads, by_key_heads, by_key_heads, same),
+    "values are permuted, with n_heads. Leave them as they are.": (by_heads, by_key_heads, by_heads, same),
+    "the output matrix is permuted. It is not rotated.": (by_heads, by_key_heads, same, by_heads),
+    "values and output are permuted. They are not rotated.": (by_heads, by_key_heads, by_key_heads, by_heads),
+    "keys are permuted with n_heads: they have n_kv_heads.": (by_heads, by_heads, same, same),
+    "queries are permuted with n_kv_heads: they have n_heads.": (by_key_heads, by_key_heads, same, same),
+    "keys are not permuted: they are rotated like queries.": (by_heads, same, same, same),
+    "queries are not permuted.": (same, by_key_heads, same, same),
+    "nothing is permuted: that is the crossed model again.": (same, same, same, same),
+    "the key heads are right now. But values and output are not rotated: leave them as they are.": (
+        by_heads,
+        by_key_heads,
+        by_heads,
+        by_heads,
+    ),
+    "the output's columns are permuted: they meet the values, which are not rotated.": (
+        by_heads,
+        by_key_heads,
+        same,
+        columns,
+    ),
+    "the numbers of heads are swapped: queries have n_heads, keys n_kv_heads.": (by_key_heads, by_heads, same, same),
+}
 
 
 @checks.exercise("04.5", load_attention, points=4, kind="repair", call=loaded)
@@ -185,40 +238,17 @@ def loader(e):
         ("3 heads, 1 key head", 3, 1, 12, 18),
     ):
         e.case(name, e.randn(H * N, C), e.randn(G * N, C), e.randn(G * N, C), e.randn(C, H * N), H, G)
-    e.mistake(
-        "this is still the broken one: all four are permuted with n_heads.",
-        with_parts(by_heads, by_heads, by_heads, by_heads),
-    )
-    e.mistake(
-        "values are permuted. Only what is rotated knows about pairs.",
-        with_parts(by_heads, by_key_heads, by_key_heads, same),
-    )
-    e.mistake(
-        "values are permuted, with n_heads. Leave them as they are.", with_parts(by_heads, by_key_heads, by_heads, same)
-    )
-    e.mistake("the output matrix is permuted. It is not rotated.", with_parts(by_heads, by_key_heads, same, by_heads))
-    e.mistake(
-        "values and output are permuted. They are not rotated.",
-        with_parts(by_heads, by_key_heads, by_key_heads, by_heads),
-    )
-    e.mistake("keys are permuted with n_heads: they have n_kv_heads.", with_parts(by_heads, by_heads, same, same))
-    e.mistake(
-        "queries are permuted with n_kv_heads: they have n_heads.", with_parts(by_key_heads, by_key_heads, same, same)
-    )
-    e.mistake("keys are not permuted: they are rotated like queries.", with_parts(by_heads, same, same, same))
-    e.mistake("queries are not permuted.", with_parts(same, by_key_heads, same, same))
-    e.mistake("nothing is permuted: that is the crossed model again.", with_parts(same, same, same, same))
+    for hint, parts in WRONG_PARTS.items():
+        e.mistake(hint, with_parts(*parts))
     e.mistake(
         "permuted the other way, half-split to interleaved.",
         with_parts(back(lambda H, G: H), back(lambda H, G: G), same, same),
     )
+    e.mistake("write the result into a new dict, and take `weights[...]` instead of `weights.pop(...)`.", emptied)
+    e.mistake("a dict is asked for, with a name for each matrix.", lambda *a: tuple(load_attention(*a).values()))
     e.mistake(
-        "the key heads are right now. But values and output are not rotated: leave them as they are.",
-        with_parts(by_heads, by_key_heads, by_heads, by_heads),
-    )
-    e.mistake(
-        "the output's columns are permuted: they meet the values, which are not rotated.",
-        with_parts(by_heads, by_key_heads, same, columns),
+        "values and output are crossed: wv makes the value, wo the output.",
+        lambda w, H, G: load_attention({**w, "wv": w["wo"], "wo": w["wv"]}, H, G),
     )
     e.mistake("these are Meta's names: the keys of the result are query, key, value and output.", renamed)
     e.mistake("value and output are left out: they come along as they are.", left_out)

@@ -98,6 +98,59 @@ WRONG_ENDS = {
 }
 
 
+def first_axis(x):
+    """Cut the rows of the batch."""
+    a, b = x.chunk(2)
+    return a, b
+
+
+def four_axes(x, cos, sin):
+    """Only for x of four axes."""
+    B, H, T, N = x.shape
+    return rotation(halves, turn, beside)(x, cos, sin)
+
+
+def neighbours_table(x, cos, sin):
+    """The halves are turned, by a table that is doubled for neighbours."""
+    a, b = halves(x)
+    cos, sin = (table.repeat_interleave(2, -1) for table in (cos, sin))
+    return (x * cos + beside(-b, a) * sin).type_as(x)
+
+
+def in_type_of_x(x, cos, sin):
+    """The table is made as coarse as x before it is used."""
+    return beside(*turn(*halves(x), cos.type_as(x), sin.type_as(x)))
+
+
+MORE_HALVES = {
+    "`chunk(2)` cuts the first axis: `dim=-1`.": rotation(first_axis, turn, beside),
+    "x may have any number of axes: don't unpack `x.shape` into four names.": four_axes,
+    "`repeat_interleave` doubles the table for neighbours. For halves it is `torch.cat([cos, cos], dim=-1)`.": (
+        neighbours_table
+    ),
+    "cos and sin lose digits in the type of x: take them as they are, and end with `.type_as(x)`.": in_type_of_x,
+    "cos and sin fit as they are: their axes (T, N/2) meet the last two of a and b.": lambda x, cos, sin: rotation(
+        halves, turn, beside
+    )(x, cos[:, None], sin[:, None]),
+}
+STACKED = {
+    "each pair has an axis of its own now: join the halves with `torch.cat`, not `torch.stack`.": typed(
+        lambda a, b: torch.stack([a, b], dim=-1)
+    ),
+    "the halves lie on an axis of their own: `torch.cat` joins them, `torch.stack` does not.": typed(
+        lambda a, b: torch.stack([a, b], dim=-2)
+    ),
+}
+OTHER_AXIS = "the slice stands on another axis: the channels are the last, `x[..., 0::2]`."
+MORE_TURNS = {
+    "a and b are both the even channels: b is `x[..., 1::2]`.": (lambda x: (x[..., ::2],) * 2,),
+    OTHER_AXIS: (lambda x: (x[..., 0::2, :], x[..., 1::2, :]), lambda x: (x[0::2], x[1::2])),
+    "`:2` and `2:` cut after two channels: every second one is `0::2`, and `1::2`.": (
+        lambda x: (x[..., :2], x[..., 2:]),
+    ),
+}
+
+
 def plain(offset, length):
     """Return the right first and last position (not included)."""
     return offset, offset + length
@@ -114,6 +167,11 @@ WRONG_ANGLES = {
         lambda offset, length: (offset, offset + length + 1),
         None,
     ),
+    "arange stops before its end: for the last position, offset + length - 1, the end is offset + length.": (
+        lambda offset, length: (offset, offset + length - 1),
+        None,
+    ),
+    "the offset is taken away: it is added.": (lambda offset, length: (-offset, length - offset), None),
     "the exponent lacks its 2: pair j has theta^(-2j/N).": (None, lambda j, n: -j / n),
     "the exponent is -2j/(N/2), twice too large: divide by N.": (None, lambda j, n: -4 * j / n),
     "the sign of the exponent: the hands get slower, theta^(-2j/N).": (None, lambda j, n: 2 * j / n),
@@ -157,6 +215,9 @@ WRONG_TABLES = {
     "arange ends at `length`: the last position is offset + length - 1.": (
         lambda speed, length, offset: torch.outer(torch.arange(offset, length, dtype=torch.float64), speed)
     ),
+    "each position meets each speed: give the positions an axis, `position[:, None] * speeds(...)`.": (
+        lambda speed, length, offset: torch.arange(offset, offset + length).double() * speed
+    ),
     "the offset cuts rows off a table of `length` rows: make the table for offset .. offset + length - 1.": (
         lambda speed, length, offset: torch.outer(torch.arange(length).double(), speed)[offset:]
     ),
@@ -167,6 +228,17 @@ WRONG_ORDERS = {
     "the heads count fastest here: on the left stands (h j i), the head first.": lambda w, n: rearrange(
         w, "(j i h) c -> (i j h) c", h=n, i=2
     ),
+    "the heads count slowest: on the left stands (h j i).": lambda w, n: rearrange(
+        w, "(j i h) c -> (h i j) c", h=n, i=2
+    ),
+    "axes 0 and 1 are swapped, heads with pairs: swap 1 and 2.": lambda w, n: (
+        w.reshape(n, -1, 2, w.shape[1]).transpose(0, 1).reshape(w.shape)
+    ),
+    "einops can't know both j and i: say `i=2`.": lambda w, n: rearrange(w, "(h j i) c -> (h i j) c", h=n),
+    "N is not always 8: `h=n_heads` and `i=2` leave j open.": lambda w, n: rearrange(
+        w, "(h j i) c -> (h i j) c", j=4, i=2
+    ),
+    "all axes are apart: join the three letters, (h i j).": lambda w, n: rearrange(w, "(h j i) c -> h i j c", h=n, i=2),
     "the columns are permuted: it is the rows.": lambda w, n: rearrange(w, "r (h j i) -> r (h i j)", h=n, i=2),
     "h and i are mixed up: `h=n_heads`, `i=2`.": lambda w, n: rearrange(w, "(h j i) c -> (h i j) c", h=2, i=n),
     "the heads have an axis of their own: join all three letters, (h i j).": lambda w, n: rearrange(
@@ -194,6 +266,12 @@ def renamed(weights, n_heads, n_kv_heads):
 def left_out(weights, n_heads, n_kv_heads):
     """Only what is permuted."""
     return {"query": to_half_split(weights["wq"], n_heads), "key": to_half_split(weights["wk"], n_kv_heads)}
+
+
+def emptied(weights, n_heads, n_kv_heads):
+    """Right, but the caller's dict is empty afterwards."""
+    query, key = to_half_split(weights.pop("wq"), n_heads), to_half_split(weights.pop("wk"), n_kv_heads)
+    return {"query": query, "key": key, "value": weights.pop("wv"), "output": weights.pop("wo")}
 
 
 def by_heads(w, H, G):

@@ -6,7 +6,7 @@ import torch
 
 from lessons.checker.check import Checks
 from lessons.checker.limits import InWords
-from lessons.exercises.lesson_05_wrong import WRONG_LAYERS, below_zero, heads_cut, joined_with_none, oldest
+from lessons.exercises.lesson_05_wrong import WRONG_LAYERS, joined, joined_with_none
 from lib.layers.attention import GroupedAttention, attention_weights
 from lib.layers.rope import rope_table
 from lib.layers.shared import Shared
@@ -58,21 +58,21 @@ def weights(e):
         lambda q, k: attention_weights(q, k / q.shape[1] ** 0.5),
     )
     e.mistake("multiplied by sqrt(N), not divided.", lambda q, k: attention_weights(q, k * q.shape[-1]))
+    for axis, name in ((2, "T"), (1, "H")):
+        e.mistake(
+            f"divided by sqrt({name}): N is the size of a head, the last axis.",
+            lambda q, k, axis=axis: attention_weights(q, k * (q.shape[-1] / q.shape[axis]) ** 0.5),
+        )
+    late = lambda q, k: attention_weights(q, k * math.sqrt(q.shape[-1])) / math.sqrt(q.shape[-1])  # noqa: E731
+    e.mistake("it is the scores that are divided, before the softmax.", late)
+    finite = "a finite number leaves later tokens a little weight, or all of it: masked scores are -torch.inf."
+    for number in (-10.0, -100.0):
+        e.mistake(finite, of_scores(lambda a, number=number: a.masked_fill(~below(a), number).softmax(-1)))
     e.mistake(
-        "divided by sqrt(T): N is the size of a head, the last axis.",
-        lambda q, k: attention_weights(q, k * (q.shape[-1] / q.shape[2]) ** 0.5),
-    )
-    e.mistake("it is the scores that are divided, before the softmax.", divided_late)
-    e.mistake(
-        "`.T` turns all axes round: `k.transpose(-1, -2)` swaps the last two.", lambda q, k: q @ k.permute(3, 2, 1, 0)
+        "the wrong axes are swapped (`.T` turns all round): `k.transpose(-1, -2)` swaps the last two.",
+        lambda q, k: q @ k.permute(3, 2, 1, 0),
     )
     e.mistake("`~` needs a mask of True and False: `dtype=torch.bool`.", lambda q, k: ~scores_of(q, k))
-
-
-def divided_late(q, k):
-    """The weights are divided, and not the scores."""
-    root = math.sqrt(q.shape[-1])
-    return hide(scores_of(q, k) * root).softmax(-1) / root
 
 
 WRONG_WEIGHTS = {
@@ -84,9 +84,15 @@ WRONG_WEIGHTS = {
     "the mask is T by T: it has S columns, one a key.": lambda a: a.masked_fill(
         ~below(a[..., : a.shape[-2]]), -torch.inf
     ).softmax(-1),
-    "a finite number leaves later tokens a little weight: masked scores are -torch.inf.": lambda a: a.masked_fill(
-        ~below(a), -10.0
+    "masked scores are +inf: that takes all of the weight. It is -inf.": lambda a: a.masked_fill(
+        ~below(a), torch.inf
     ).softmax(-1),
+    "`triu` keeps what lies above the diagonal: `tril` it is.": lambda a: a.masked_fill(
+        ~torch.ones(a.shape[-2:], dtype=torch.bool).triu(a.shape[-1] - a.shape[-2]), -torch.inf
+    ).softmax(-1),
+    "masked after the softmax: all that may be seen can be 0, and 0/0 is NaN. Mask the scores.": lambda a: (
+        (a.softmax(-1) * below(a)) / (a.softmax(-1) * below(a)).sum(-1, keepdim=True)
+    ),
     "the mask is one too far: a token sees the next one.": lambda a: hide(a, a.shape[-1] - a.shape[-2] + 1).softmax(-1),
     "a token can't see itself: s = t is allowed.": lambda a: hide(a, a.shape[-1] - a.shape[-2] - 1).softmax(-1),
     "the mask is upside down: the past is hidden, the future seen.": lambda a: a.masked_fill(
@@ -112,7 +118,10 @@ def in_pieces(module, x, cos, sin, sizes):
     """Run a layer over x in pieces; return all outputs, and the keys and values of the last cache."""
     state, outputs = None, []
     for part, c, s in zip(x.split(sizes, 1), cos.split(sizes), sin.split(sizes), strict=True):
+        before = state and (state.keys, state.values)
         result = module(part, state, Shared(c, s))
+        if before and (state.keys is not before[0] or state.values is not before[1]):
+            raise InWords("it changed the cache that came in: another text may go on from there, make a new cache")
         if not isinstance(result, tuple) or len(result) != 2:
             raise InWords("forward must return two things, y and the cache")
         y, state = result
@@ -153,6 +162,9 @@ def shared(e):
     e.case("one key head", e.randn(2, 1, 3, 5), 4)
     e.mistake("this is the tiled one as it was, 0 1 0 1.", lambda k, H: k.repeat(1, H // k.shape[1], 1, 1))
     e.mistake("each key head is repeated H times: H / G are enough.", lambda k, H: k.repeat_interleave(H, 1))
+    e.mistake(
+        "query head h reads key head h // (H / G), not h // G.", lambda k, H: k[:, [h // k.shape[1] for h in range(H)]]
+    )
     e.mistake("each key head is repeated G times: H / G it is.", lambda k, H: k.repeat_interleave(k.shape[1], 1))
     e.mistake(
         "the sequences are repeated, not the heads: axis 1.", lambda k, H: k.repeat_interleave(H // k.shape[1], 0)
@@ -177,14 +189,14 @@ def recent(old, new, window):
     return everything[:, :, -(window - 1 + new.shape[2]) :]
 
 
-def kept(count):
-    """Return a cache that keeps count(window, T) keys of all."""
-
-    def wrong(old, new, window):
-        everything = new if old is None else torch.cat([old, new], dim=2)
-        return everything[:, :, -count(window, new.shape[2]) :]
-
-    return wrong
+KEPT = {
+    "it keeps W keys: with T > 1 the first new token looks further back, W - 1 + T.": lambda W, T: W,
+    "it keeps W + T keys, one more than can be seen.": lambda W, T: W + T,
+    "it keeps W - 1 keys: the token itself counts as one of W.": lambda W, T: W - 1 or 1000,
+    "nothing is thrown away.": lambda W, T: 1000,
+    "only the new keys are left.": lambda W, T: T,
+    "brackets are missing: the slice begins at -(W - 1 + T).": lambda W, T: W + 1 - T,
+}
 
 
 @checks.exercise("05.4", recent, points=3)
@@ -196,15 +208,9 @@ def sliding(e):
     e.case("3 new tokens", e.randn(2, 3, 6, 5), e.randn(2, 3, 3, 5), 4)
     e.case("a beginning longer than the window", None, e.randn(1, 2, 9, 5), 4)
     e.case("a window of 1", e.randn(1, 2, 4, 5), e.randn(1, 2, 1, 5), 1)
-    for hint, count in {
-        "it keeps W keys: with T > 1 the first new token looks further back, W - 1 + T.": lambda W, T: W,
-        "it keeps W + T keys, one more than can be seen.": lambda W, T: W + T,
-        "it keeps W - 1 keys: the token itself counts as one of W.": lambda W, T: W - 1 or 1000,
-        "nothing is thrown away.": lambda W, T: 1000,
-        "only the new keys are left.": lambda W, T: T,
-    }.items():
-        e.mistake(hint, kept(count))
-    e.mistake("it keeps the oldest, not the latest.", oldest)
+    for hint, count in KEPT.items():
+        e.mistake(hint, joined(lambda a, W, T, count=count: a[:, :, -count(W, T) :]))
+    e.mistake("it keeps the oldest, not the latest.", joined(lambda a, W, T: a[:, :, : W - 1 + T]))
     e.mistake(
         "for a window of 1 the slice is [-0:], which is all: cut after joining, or count from the front.",
         lambda old, new, W: new if old is None else torch.cat([old[:, :, -(W - 1) :], new], 2),
@@ -214,18 +220,28 @@ def sliding(e):
         lambda old, new, W: new[:, :, -W:] if old is None else recent(old, new, W),
     )
     e.mistake("at the beginning `old` is None: there is nothing to join.", joined_with_none)
-    e.mistake("`[:, -k:]` cuts the heads: the tokens are axis 2, `[:, :, -k:]`.", heads_cut)
+    e.mistake(
+        "`[:, -k:]` cuts the heads: the tokens are axis 2, `[:, :, -k:]`.", joined(lambda a, W, T: a[:, -(W - 1 + T) :])
+    )
     e.mistake(
         "with fewer tokens than W - 1 + T the slice begins below 0, and cuts: max(0, ...), or count from the end.",
-        below_zero,
+        joined(lambda a, W, T: a[:, :, a.shape[2] - (W - 1 + T) :]),
     )
     e.mistake(
         "the heads are joined, not the tokens: `dim=2`.",
         lambda old, new, W: new if old is None else torch.cat([old, new], dim=1),
     )
+    front = "the new keys stand before the old ones: oldest first."
+    e.mistake(front, joined(lambda a, W, T: a.roll(T, 2)[:, :, : W - 1 + T]))
+    e.mistake(front, joined(lambda a, W, T: a.roll(T, 2)[:, :, -(W - 1 + T) :]))
+    e.mistake("`[..., -k:]` cuts the channels: the tokens are axis 2.", joined(lambda a, W, T: a[..., -(W - 1 + T) :]))
     e.mistake(
-        "the new keys stand before the old ones: oldest first.",
-        lambda old, new, W: new if old is None else torch.cat([new, old], 2)[:, :, : W - 1 + new.shape[2]],
+        "`len(new)` counts the texts: the new tokens are `new.shape[2]`.",
+        lambda old, new, W: joined(lambda a, W, T: a[:, :, -(W - 1 + len(new)) :])(old, new, W),
+    )
+    e.mistake(
+        "ask `old is None`: a tensor of many numbers is neither true nor false.",
+        lambda old, new, W: new if not old else old,
     )
     e.mistake(
         "the heads are joined, not the tokens: axis 2.",
@@ -257,6 +273,9 @@ def counted(e):
         "n_heads counts the queries: n_kv_heads are kept.": lambda c: c.n_heads / c.n_kv_heads,
         "every layer has a cache of its own.": lambda c: 1 / c.n_layers,
         "the heads are missing.": lambda c: 1 / c.n_kv_heads,
+        "H / G queries share a key head: it is n_kv_heads that are kept.": lambda c: (
+            c.n_heads // c.n_kv_heads / c.n_kv_heads
+        ),
         "the size of a head is missing.": lambda c: 1 / c.d_head,
     }.items():
         e.mistake(hint, lambda c, n, size=2, factor=factor: round(cache_bytes(c, n, size) * factor(c)))
@@ -269,6 +288,10 @@ def counted(e):
     )
     e.mistake("these are GiB: return bytes.", lambda c, n, size=2: cache_bytes(c, n, size) / 2**30)
     e.mistake("the window is forgotten: older keys are thrown away.", lambda c, n, size=2: cache_bytes(c, 1, size) * n)
+    e.mistake(
+        "the window counts the token itself: W are kept, not W - 1.",
+        lambda c, n, size=2: cache_bytes(c, n if c.window is None else min(n, c.window - 1), size),
+    )
     e.mistake("the bytes of a number are always 2: use the argument.", lambda c, n, size=2: cache_bytes(c, n, 2))
     e.mistake("these are numbers, not bytes.", lambda c, n, size=2: cache_bytes(c, n, 1))
     e.mistake(

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from lib.layers.attention import GroupedAttention, attend
+from lib.layers.attention import GroupedAttention, attend, attention_weights
 from lib.layers.kv_cache import KVCache
-from lib.layers.rope import rotate_half_split, rotate_interleaved
+from lib.layers.rope import rope_table, rotate_half_split, rotate_interleaved
 
 
 def layer(middle):
@@ -57,19 +57,6 @@ def new_first(q, k, v, state):
     return attend(q, state.keys, state.values), state
 
 
-class Viewed(GroupedAttention):
-    """The heads are cut out of the time axis."""
-
-    def forward(self, x, state, shared):
-        """(B, T, C) -> (B, T, C), wrong."""
-        B, T, C = x.shape
-        q, k, v = (w(x).view(B, -1, T, self.d_head) for w in (self.query, self.key, self.value))
-        q, k = (rotate_half_split(z, shared.cos, shared.sin) for z in (q, k))
-        state = store(state, k, v)
-        y = attend(q, state.keys, state.values)
-        return self.output(y.transpose(1, 2).reshape(B, T, -1)), state
-
-
 class Beside(GroupedAttention):
     """What comes out of attention is reshaped without putting the tokens first."""
 
@@ -101,6 +88,38 @@ class Strided(Beside):
         return self.output(rearrange(y, "b h t n -> b t (h n)"))
 
 
+class StridedEnd(Beside):
+    """Only the result of the heads is taken with a stride."""
+
+    def finish(self, y, x):
+        """(B, H, T, N) -> (B, T, C)."""
+        return self.output(rearrange(y, "b h t n -> b t (n h)"))
+
+
+class Viewed(Strided):
+    """The heads are cut out of the time axis."""
+
+    def heads(self, z):
+        """(B, T, H * N) -> (B, H, T, N), wrong."""
+        return z.view(z.shape[0], -1, z.shape[1], self.d_head)
+
+
+class Nameless(Strided):
+    """A number is asked for that the layer does not keep."""
+
+    def heads(self, z):
+        """Fail."""
+        return rearrange(z, "b t (h n) -> b h t n", h=self.n_heads)
+
+
+class Residual(Beside):
+    """The layer adds x, which the block around it does."""
+
+    def finish(self, y, x):
+        """(B, H, T, N) -> (B, T, C)."""
+        return x + self.output(rearrange(y, "b h t n -> b t (h n)"))
+
+
 class Unmixed(Beside):
     """The heads side by side, without the output matrix."""
 
@@ -123,6 +142,22 @@ class TurnedWhole(Strided):
     def wide(self, z, shared):
         """The table once for each head."""
         return (table.repeat(1, z.shape[-1] // self.d_head) for table in (shared.cos, shared.sin))
+
+
+class TurnedEarly(TurnedWhole):
+    """All channels are turned before they are cut into heads, by the table of one head: it does not fit."""
+
+    def wide(self, z, shared):
+        """The table as it is."""
+        return shared.cos, shared.sin
+
+
+def grown(q, k, v, state):
+    """The caller's cache itself is made longer."""
+    if state is not None:
+        state.keys, state.values = torch.cat([state.keys, k], 2), torch.cat([state.values, v], 2)
+    state = state or KVCache(k, v)
+    return attend(q, state.keys, state.values), state
 
 
 def dropped(q, k, v, state):
@@ -192,22 +227,14 @@ def joined_with_none(old, new, window):
     return torch.cat([old, new], dim=2)[:, :, -(window - 1 + new.shape[2]) :]
 
 
-def heads_cut(old, new, window):
-    """The slice stands on axis 1."""
-    everything = new if old is None else torch.cat([old, new], dim=2)
-    return everything[:, -(window - 1 + new.shape[2]) :]
+def joined(cut):
+    """Return a window's cache that is cut otherwise: cut(old and new keys, window, T) -> keys."""
 
+    def wrong(old, new, window):
+        everything = new if old is None else torch.cat([old, new], dim=2)
+        return cut(everything, window, new.shape[2])
 
-def below_zero(old, new, window):
-    """The first place is counted, and may be negative."""
-    everything = new if old is None else torch.cat([old, new], dim=2)
-    return everything[:, :, everything.shape[2] - (window - 1 + new.shape[2]) :]
-
-
-def oldest(old, new, window):
-    """Keep the first keys."""
-    everything = new if old is None else torch.cat([old, new], dim=2)
-    return everything[:, :, : window - 1 + new.shape[2]]
+    return wrong
 
 
 HALF = rotate_half_split
@@ -220,6 +247,12 @@ WRONG_LAYERS = {
         rotate_interleaved, rotate_interleaved
     ),
     "turned the other way round: -sin for sin.": turned(*[lambda z, cos, sin: HALF(z, cos, -sin)] * 2),
+    "cos and sin are swapped: `rotate_half_split(q, shared.cos, shared.sin)`.": turned(
+        *[lambda z, cos, sin: HALF(z, sin, cos)] * 2
+    ),
+    "the angles are made anew, from position 0 on: they come in `shared.cos` and `shared.sin`.": turned(
+        *[lambda z, cos, sin: HALF(z, *rope_table(z.shape[-1], z.shape[2], dtype=cos.dtype))] * 2
+    ),
     "(B, T, H * N) is viewed as (B, H, T, N) at once, so that tokens and heads mix: view, then transpose.": Viewed,
     "the old cache is ignored: state.append(k, v).": cached(lambda q, k, v, state: (attend(q, k, v), KVCache(k, v))),
     "it attends to the new keys alone, not to state.keys and state.values.": cached(
@@ -230,6 +263,10 @@ WRONG_LAYERS = {
         lambda q, k, v, state: (attend(q, store(state, k, v).values, store(state, k, v).keys), store(state, k, v))
     ),
     "`append` changes nothing in place: keep what it returns, state = state.append(k, v).": cached(dropped),
+    "at the beginning `state` is None: then the cache is `KVCache(k, v)`.": cached(
+        lambda q, k, v, state: (None, state.append(k, v))
+    ),
+    "the cache that came in is written into: `append` makes a longer one and leaves it as it is.": cached(grown),
     "a new cache holds k and v already: they are appended a second time.": cached(twice),
     "keys and values are swapped in the cache: KVCache(keys, values).": cached(swapped),
     "the old cache is returned: return the longer one.": cached(kept_old),
@@ -240,8 +277,18 @@ WRONG_LAYERS = {
     ),
     "heads and tokens mix at the end: (B, H, T, N) must become (B, T, H, N) before the heads are joined.": Beside,
     "the channels of a head lie side by side: (h n), not (n h).": Strided,
+    "at the end, too, the channels of a head lie side by side: (h n), not (n h).": StridedEnd,
+    "the layer keeps `d_head` alone: with `n=self.d_head` the number of heads follows.": Nameless,
+    "x is added to the result. The block around the layer does that: x + f(x).": Residual,
     "the heads are not mixed: self.output is missing.": Unmixed,
     "q and k are turned before they are cut into heads: each head has pairs of its own.": TurnedWhole,
+    "q and k are turned before they are cut into heads: cut first, the table is for one head.": TurnedEarly,
+    "scaled twice: `attend` divides by sqrt(N) already.": turned(
+        HALF, HALF, None, lambda q, k, v: attend(q / math.sqrt(q.shape[-1]), k, v)
+    ),
+    "values have G heads, weights H: `attend` repeats the values.": turned(
+        HALF, HALF, None, lambda q, k, v: attention_weights(q, k) @ v
+    ),
     "key heads are tiled, 0 1 0 1: neighbours share, 0 0 1 1.": turned(HALF, HALF, None, tiled),
     "there is no causal mask.": turned(HALF, HALF, None, see(lambda T, S: torch.ones(T, S, dtype=torch.bool))),
     "the mask ignores the cache: query t stands at position S - T + t (torch's is_causal counts from 0).": turned(

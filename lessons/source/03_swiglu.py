@@ -32,8 +32,8 @@ from lib.text import corpora
 # %% [markdown]
 # ## The need
 #
-# In this lesson the tokens are letters. Here are four pairs of letters in the tales. How often does an `e` follow, and how
-# often a `d`? (Think of *candle*, *quiet*, *could*, *did*.)
+# In this lesson the tokens are letters, and a space or a comma counts as a letter, too. Here are four pairs of letters in
+# the tales. How often does an `e` follow, and how often a `d`? (Think of *candle*, *quiet*, *could*, *did*.)
 
 # %% tags=["nbval-check-output"]
 corpus = corpora.load("tales")
@@ -71,10 +71,11 @@ unseen = places(corpus.validation[:20_000])
 print(f"{len(after):,} places to learn from, {len(unseen[1]):,} unseen ones to test on, {len(LETTERS)} letters")
 
 # %% [markdown]
-# The next cell trains for a second or two. Lesson 08 explains such a loop; here only the line with `mixer` matters. The
+# The next cell trains for a second or two. Lesson 08 explains such a loop; here only the line with `mixer` matters. (`rate`
+# sets how large the steps are, and each layer below gets one that suits it.) The
 # **[channel mixer](../lessons/GLOSSARY.md#channel-mixer)** gets the 48 channels of one place and adds what it makes of
 # them, as in lesson 02: `x + f(x)`. Every mixer of this course is called with three things and returns two. It gets the
-# channels, a **state** (what it remembers of earlier tokens) and `shared` (what one place computes for all layers); it
+# channels, a **state** (what it remembers of earlier tokens) and `shared` (what is computed once for all layers); it
 # returns the result and the new state. A channel mixer remembers nothing and shares nothing, so both are `None` here.
 
 
@@ -138,7 +139,8 @@ print(f"votes alone {votes:.2f}, with two matrices {linear:.2f} nats")
 fall = (votes - linear) / votes
 guess.reveal(
     "falls by more than a tenth" if fall > 0.1 else "falls a little" if fall > 0.01 else "does not fall",
-    "Two matrices in a row are one matrix, and one matrix is votes again.",
+    "Two matrices in a row are one matrix, and one matrix is votes again"
+    + (": nothing new to say, only more to learn in 300 steps." if linear > votes else "."),
 )
 
 # %% tags=["nbval-check-output"]
@@ -325,8 +327,8 @@ losses = {name: [runs[name, seed][0] for seed in range(4)] for name in LAYERS}
 gains = {}
 for name, some in losses.items():
     gains[name] = t_interval([1 - loss / relu for loss, relu in zip(some, losses["ReLU"])])
-    print(f"{name:21} {sum(some) / 4:.3f} nats, from {min(some):.3f} to {max(some):.3f};", end=" ")
-    print(f"{gains[name].mean:4.1%} below ReLU, give or take {gains[name].half:.1%}")
+    print(f"{name:21} {sum(some) / 4:.3f} nats, from {min(some):.3f} to {max(some):.3f}", end="")
+    print(f"; {gains[name].mean:4.1%} below ReLU, give or take {gains[name].half:.1%}" if name != "ReLU" else "")
 gain = gains["silu + gate (SwiGLU)"]
 answer = 0 if not gain.clear else 1 if gain.mean < 0.1 else 2
 guess.reveal(guess.choices[answer], f"It is {gain.mean:.1%}.")
@@ -430,12 +432,15 @@ with torch.no_grad():
 for unit in units:
     best = gates[:, unit].argsort(descending=True)[:2000].tolist()
     groups = dict.fromkeys("".join(letters[i] for i in unseen[0][place].tolist()) for place in best)
-    words = "   ".join(group.replace(" ", "␣").replace("\n", "↵") for group in list(groups)[:5])
-    print(f"unit {unit:3}: {words}")
+    five = [group.replace(" ", "␣").replace("\n", "↵") for group in list(groups)[:5]]
+    common = [max(set(column), key=column.count) for column in zip(*five)]
+    agreed = [letter if column.count(letter) >= 4 else "·" for letter, column in zip(common, zip(*five))]
+    print(f"unit {unit:3}: {'   '.join(five)}   in common: {''.join(agreed)}")
 
 # %% [markdown]
-# What do the five of a unit have in common: a last letter, a beginning, the end of a sentence? Nobody told the units what to
-# look for.
+# The last column has the letters that at least four of the five share, and a dot where they differ. So you see what a gate
+# waits for: a letter, a pair, the beginning of a name. A row of dots is a gate that opens for something that no single
+# letter tells. Nobody told the units what to look for.
 
 # %% [markdown]
 # ## Try it
@@ -473,8 +478,8 @@ widgets.explore(
 #
 # $\tfrac{8}{3} \cdot 4096$ is 10922.67, but LLaMA-7B is 11008 wide. Meta's code takes $\tfrac23$ of $4C$, drops the
 # fraction, and rounds **up** to a multiple of 256, a "large power of 2" (its comment at `multiple_of`, `llama/model.py`).
-# Matrix kernels work in tiles of such sizes, and a width that fills whole tiles wastes none of them. Write the rule with
-# whole numbers only.
+# Matrix kernels work in tiles of such sizes, and a width that fills whole tiles wastes none of them. Write the rule; the
+# width is a whole number, an `int`.
 #
 # <details><summary>Hint 1: drop the fraction</summary>
 #
@@ -518,7 +523,8 @@ for name, preset in PRESETS.items():
 # **Exercise 03.3** · repair · ●●○ · 10 min · 3 points · teaches to distrust equal shapes · needs 03.1
 #
 # OpenELM stores gate and up as one matrix of $2F$ rows: the first $F$ rows are the gate. So one product does the work of
-# two. This loader runs without an error, and the model talks nonsense. See how wrong it is, then repair it.
+# two. This layer runs without an error, and the model talks nonsense. See how wrong it is, then repair it. (In the code
+# `F` is `torch.nn.functional`: call the number of rows something else.)
 #
 # <details><summary>Hint 1</summary>
 #

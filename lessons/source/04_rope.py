@@ -314,8 +314,8 @@ claim(
 # Each curve has one high peak, at the distance it was made for. So a head can learn "look three words back", or "look about
 # twenty words back", and then it does so everywhere in the text. GPT-2's table has to learn it for each position anew.
 #
-# The paper also says that scores fade with distance. For this key they do, on both sides of the peak. But a query can put
-# the peak anywhere, so it is no law ([Barbero et al.](https://arxiv.org/abs/2410.06205) prove the same).
+# The paper also says that scores fade with distance. For this key they do, in ripples, on both sides of the peak. But a
+# query can put the peak anywhere, so it is no law ([Barbero et al.](https://arxiv.org/abs/2410.06205) prove the same).
 
 # %% [markdown]
 # ## Try it
@@ -461,18 +461,18 @@ guess.reveal(answer, "The first token has only itself to look at, and at positio
 
 # %%
 plots.heatmap(
-    (crossed_scores - trained_scores).tril(),
+    crossed_scores - trained_scores,
     kind="signed",
     xlabel="key",
     ylabel="query",
-    alt="The error of each score, queries as rows and keys as columns, the lower triangle only. The diagonal is white:"
-    " there the error is zero. Away from the diagonal there are errors, positive and negative.",
+    alt="The error of each score, queries as rows and keys as columns. The diagonal is white: there the error is zero."
+    " On both sides of it there are errors, positive and negative.",
 )
 
 # %% [markdown]
 # Look at the diagonal: white. A token that looks at itself has distance 0, both are turned alike, and either pairing gives
-# the right score. Off the diagonal the scores are wrong. This is how the bug looks from outside: **the first token is
-# right, then the text falls apart**. Whoever tests a loader with one token finds nothing.
+# the right score. Off the diagonal the scores are wrong; those above it are hidden by the mask. This is how the bug looks
+# from outside: **the first token is right, then the text falls apart**. Whoever tests a loader with one token finds nothing.
 #
 # You don't have to change the rotation. Put the channels where it looks for them: permute the **rows of the weights** that
 # make queries and keys.
@@ -526,14 +526,14 @@ print("permuted, then half-split, equals the trained model:", bool(torch.allclos
 # %% [markdown] tags=["solution:04.4"]
 
 # %% [markdown]
-# Both products are the same sum with its terms in another order, so queries and keys need the permutation, and nothing
-# else does.
+# A score is a sum over the channels. Permute query and key alike, and it is the same sum with its terms in another order.
+# So queries and keys need the permutation, and nothing else does.
 #
 # **Exercise 04.5** · repair · ●●● · 15 min · 4 points · teaches how to load real weights · needs 04.4
 #
 # This loader takes Meta's weights (interleaved) to our names (half-split). Its author had read about the permutation. It
 # runs without an error on a model with 4 query heads and 2 key heads, and the model's text is garbage from the second token
-# on. Two things are wrong. Repair it.
+# on. Two things are wrong. Repair it, and leave the dict `weights` as it is.
 #
 # <details><summary>Hint 1</summary>
 #

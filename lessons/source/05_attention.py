@@ -132,9 +132,9 @@ print("result ", [round(number, 3) for number in result])
 # %% [markdown]
 # ## Why the square root
 #
-# Let the channels of $q$ and $k$ be random numbers with variance 1. Each product of two of them has variance 1, and $N$
-# products have variance $N$. So the typical size of $q \cdot k$, its standard deviation, is $\sqrt N$: 2 for 4 channels, 32
-# for 1,024. Does that do any harm?
+# Let the channels of $q$ and $k$ be random numbers with mean 0 and variance 1. Each product of two of them has variance 1,
+# and their sum over $N$ channels has variance $N$. So the typical size of $q \cdot k$, its standard deviation, is
+# $\sqrt N$: 2 for 4 channels, 32 for 1,024. Does that do any harm?
 
 # %%
 guess = predict(
@@ -160,7 +160,7 @@ for N in (4, 64, 128, 1024):
     bare, scaled = spread(N, False), spread(N, True)
     print("{:5} {:9.0f} {:8.2f} {:6.2f} {:13.0f} {:8.2f} {:6.2f}".format(N, *bare, *scaled))
 answer = min(("about 0.1", 0.1), ("about 0.5", 0.5), ("over 0.9", 0.95), key=lambda near: abs(near[1] - bare[1]))[0]
-guess.reveal(answer, "With scores that lie 32 apart, the best of 64 is mostly far ahead of the second.")
+guess.reveal(answer, "With scores of deviation 32, the best of 64 is mostly far ahead of the second.")
 
 # %% [markdown]
 # The wider the scores, the more the softmax gives to one key, whichever it happens to be. And the less it can be changed.
@@ -200,6 +200,7 @@ class Tiny(nn.Module):
 
 
 # %%
+torch.set_num_threads(1)  # steps this small would wait for a second thread
 text = torch.tensor(list(corpora.load("tales").train[:200_000].encode()))
 
 
@@ -410,6 +411,10 @@ for name, text in (
     others, weights = read(text)
     row = weights[layer, head, -1]
     print(f"{name:16} reads {others[int(row.argmax())].strip()} with {row.max():.0%}")
+others, weights = read(TALE.removesuffix("With Big") + "By the red")
+bench = float(weights[layer, head, -1, others.index(" bench")])
+print(f"... By the red   reads bench, which came after the earlier red, with {bench:.0%}", end=": ")
+print("it looks up other words than names, too" if bench > 0.1 else "not what it does for names")
 before = maps[: max(layer, 1), :, place, place - 1]  # (earlier layers, H): how much the name reads the word before it
 first, its_head = divmod(int(before.argmax()), before.shape[1])
 print(
@@ -422,7 +427,7 @@ attention_map(words, maps, "Who holds the lantern?", layer=layer, head=head)
 # %% [markdown]
 # Point at the words, and try other layers and heads. Two heads that work together like these, one that fetches the word
 # before and a later one that looks for it, are called an **induction head** (Olsson et al., below). Theirs do it with any
-# words. Do these do it with other words than names? Change the story, and see.
+# words. The line of *By the red* asks whether this one does it with a word that is no name. Change the story, and try more.
 
 # %% [markdown]
 # ## The cache
@@ -634,8 +639,6 @@ def write(cached, mixer, x):
         _, state = mixer(x[:, first : t + 1], state if cached else None, shared)
 
 
-threads = torch.get_num_threads()
-torch.set_num_threads(1)  # on a busy machine, small steps would wait for a second core
 wide, thin = GroupedAttention(512, 8, 2, 64), GroupedAttention(16, 2, 1, 8)
 ways = {"without": partial(write, False, wide, torch.randn(1, T, 512))}
 ways |= {
@@ -643,7 +646,6 @@ ways |= {
     "thin": partial(write, True, thin, torch.randn(1, T, 16)),
 }
 seconds = best_seconds(ways, rounds=3, clock=time.process_time)
-torch.set_num_threads(threads)
 less = seconds["without"] / seconds["with"]
 print(f"without a cache {seconds['without']:.2f} s, with it {seconds['with']:.3f} s: {less:.0f} times less")
 print(f"the same with 16 channels in place of 512: {seconds['thin']:.3f} s")
@@ -652,8 +654,8 @@ guess.reveal("under 5 times" if less < 5 else "over 80 times" if less > 80 else 
 # %% [markdown]
 # Passes are not time. Compare the last two numbers: with 16 channels there is next to nothing to multiply, and what is left
 # is the cost of calling each function from Python, once for each token. And where many tokens go through a matrix together,
-# the processor reads it once for all of them; a single token reads it for itself alone. So writing is bound by what must be
-# read for each token. That is why the size of the cache matters so much.
+# the processor reads it once for all of them; a single token reads it for itself alone. In a large model the calls hardly
+# count, and writing is bound by what must be read for each token. That is why the size of the cache matters so much.
 
 # %% [markdown]
 # ## Try it
@@ -732,6 +734,8 @@ def shared_keys(k, n_heads):
 shared_keys = check("05.3", shared_keys)
 
 # %% [markdown] tags=["solution:05.3"]
+# Why did training not notice? With tiled keys each query head still has one key head, always the same one, and learns to
+# work with it. TinyLlama's heads have learned with other partners.
 
 # %% [markdown]
 # **Exercise 05.4** · implement · ●●○ · 10 min · 3 points · teaches a cache that stops growing · needs 05.2

@@ -157,3 +157,20 @@ def test_slips_of_lessons_that_had_a_misleading_hint():
     assert "`+=`" in verdict_on(find("11.1"), shared_state).hint
     assert verdict_on(find("05.4"), all_of_it).hint != "nothing is thrown away."
     assert "first pair from the left" not in verdict_on(find("01.2"), never_the_last_pair).text
+
+
+def test_a_result_of_another_shape_is_not_taken_for_a_leak():
+    assert verdict_on(exercise(), lambda x: torch.stack([sums(x), sums(x)], 1)).hint == ""
+
+
+def test_a_missing_attribute_is_known_by_its_name_and_by_what_lacks_it():
+    made = exercise(("torch has no `.sums`.", lambda x: x.sums()))
+    assert verdict_on(made, lambda y: y.sums()).hint == "torch has no `.sums`."
+    assert verdict_on(made, lambda x: x.sum_so_far()).hint == ""
+    assert verdict_on(made, lambda x: None.sums()).hint == ""
+
+
+def test_an_input_without_gradient_may_not_be_used_at_all():
+    made = Exercise("99.3", lambda x, c: x * c)
+    made.case("3 numbers", made.randn(3), torch.ones(3))
+    assert "not used at all" in verdict_on(made, lambda x, c: x * 1).hint
