@@ -9,10 +9,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lessons.tools import collect, notebook, release
-from lessons.tools.handed_in import CollectError
+from lessons.marking import collect, release
+from lessons.marking.handed_in import CollectError
+from lessons.tools import notebook
 from lib.teach import progress
-from tests.tools.course_99 import DATA, NAME, ROOT
+from tests.marking.course_99 import DATA, NAME, ROOT
 
 
 @pytest.fixture(scope="module")
