@@ -29,13 +29,13 @@ COMMANDS = {
         "lib.teach.progress", "say which exercises you have done, from your saved notebooks", (), False
     ),
     "release": Command(
-        "lessons.tools.release",
+        "lessons.marking.release",
         "for instructors: an nbgrader course, or a copy without solutions",
         ("jupytext", "nbgrader", "torch"),
         False,
     ),
     "collect": Command(
-        "lessons.tools.collect", "for instructors: take in what learners handed in", ("jupytext", "nbformat"), False
+        "lessons.marking.collect", "for instructors: take in what learners handed in", ("jupytext", "nbformat"), False
     ),
     "exercises": Command(
         "lessons.tools.cards", "for instructors: the table of all exercises", ("jupytext", "nbformat"), False

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CODE = ("lib", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/tools")
+CODE = ("lib", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/marking", "lessons/tools")
 # What may be called while a file is imported: it makes plain data, reads nothing and computes nothing to speak of.
 HARMLESS = {"compile", "frozenset", "set", "dict", "tuple", "list", "range", "slice", "zip", "namedtuple", "field"}
 HARMLESS |= {"resolve", "items", "split", "join", "encode", "bytes", "count", "cycler", "withStroke"}

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
 
 from lib.show.cards import show_progress
@@ -42,9 +43,14 @@ def said(output):
 def progress(root=ROOT):
     """Return {lesson's name: its statuses} of all lessons that have exercises, in order.
 
-    A copy, such as Jupyter's 01_x-Copy1 or a browser's 01_x (1), is no lesson of its own: the shortest name counts.
+    root: a course's folder, or one that holds notebooks. A copy, such as Jupyter's 01_x-Copy1 or a browser's 01_x (1),
+    is no lesson of its own: the shortest name counts, but an instructor's 01_x-assignment comes first.
     """
-    paths = sorted((root / "lessons").glob("[0-9][0-9]_*.ipynb"), key=lambda path: (len(path.stem), path.stem))
+    folder = root / "lessons" if (root / "lessons").is_dir() else root
+    handed_out = "-assignment"
+    paths = sorted(
+        folder.glob("[0-9][0-9]_*.ipynb"), key=lambda path: (handed_out not in path.stem, len(path.stem), path.stem)
+    )
     lessons = {path.stem[:2]: path for path in reversed(paths)}
     found = {lessons[number].stem: statuses(lessons[number]) for number in sorted(lessons)}
     return {name: mine for name, mine in found.items() if mine}
@@ -68,7 +74,7 @@ def following(found):
         for id, status in mine.items():
             if status != "done":
                 return f"Next: exercise {id}, in lessons/{name}.ipynb."
-    return "All done." if found else "There is no notebook with exercises in the folder lessons."
+    return "All done." if found else "There is no notebook with exercises in this folder, or in its folder lessons."
 
 
 def show(root=ROOT):
@@ -79,11 +85,16 @@ def show(root=ROOT):
 
 
 def main(argv=None, root=ROOT):
-    """Print what is done; returns 0."""
-    argparse.ArgumentParser(
+    """Print what is done; returns 0, or 1 where there is no such folder."""
+    parser = argparse.ArgumentParser(
         prog="python3 -m lib progress",
         description="Say which exercises of which lesson are done, as your saved notebooks have it. They are read on "
         "this machine, and nothing is sent anywhere.",
-    ).parse_args(argv)
-    show(root)
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=root, help="where the notebooks are; none: this course")
+    folder = parser.parse_args(argv).folder
+    if not folder.is_dir():
+        print(f"python3 -m lib progress: there is no folder {folder}", file=sys.stderr)
+        return 1
+    show(folder)
     return 0

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lib.teach import install
+from lib.teach import install, names
 from lib.teach.address import address
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +23,7 @@ def start(number):
     torch.manual_seed(0)
     keep_memory()  # else a lesson that times a layer times how fast the system clears pages
     theme.apply()
+    names.watch()
     threads = torch.get_num_threads()
     version = torch.__version__.split("+")[0]
     line = f"Lesson {number}, torch {version}, device {pick_device()}, {threads} thread{'s' * (threads != 1)}"

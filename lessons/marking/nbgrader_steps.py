@@ -10,9 +10,9 @@ import nbformat
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import ClearSolutions, NbGraderPreprocessor
 
-from lessons.tools.answers import candidates, steps_of
-from lessons.tools.lesson import Lesson, exercise_of_cell
-from lessons.tools.marking import Work, mark
+from lessons.marking.answers import candidates, steps_of
+from lessons.marking.lesson import Lesson, exercise_of_cell
+from lessons.marking.mark import Work, mark
 from lessons.tools.notebook import blocks, stub, tagged, write_text
 
 HERE = Path(__file__).resolve().parents[2]

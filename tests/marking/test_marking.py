@@ -5,11 +5,11 @@ import textwrap
 import pytest
 
 from lessons.checker import check as checks
+from lessons.marking.mark import decode, error_of
 from lessons.tools.all_exercises import exercises, find
-from lessons.tools.marking import decode, error_of
 from tests.exercises.eight import mostly_at_night
 from tests.exercises.rights import rights
-from tests.tools.marked import lesson_of, marked
+from tests.marking.marked import lesson_of, marked
 
 ROTATE = "def rotate_half_split(x, cos, sin):\n"
 RIGHT = ROTATE + (
@@ -120,7 +120,7 @@ EARLY = (
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_earns_nothing(name):
-    from lessons.tools.walls import COURSE
+    from lessons.marking.walls import COURSE
 
     found = marked("04.1", CHEATS[name].replace("COURSE", repr(str(COURSE))))
     assert not found.right and "04.1 right" not in found.text, found.text
@@ -162,7 +162,7 @@ def test_what_another_part_of_the_course_is_made_of_is_not_there():
 
 
 def test_an_endless_loop_ends():
-    from lessons.tools import marking
+    from lessons.marking import mark as marking
 
     before, marking.SECONDS = marking.SECONDS, 1.0
     try:

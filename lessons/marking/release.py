@@ -12,9 +12,9 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+from lessons.marking.course_folder import furnish, nbgrader
 from lessons.tools.cards import cards, sources
 from lessons.tools.cells import badge, setup_cell
-from lessons.tools.course_folder import furnish, nbgrader
 from lessons.tools.handout import hand_out
 from lessons.tools.notebook import cell_ids, check_structure, tagged, write_text
 from lib.teach.address import Address

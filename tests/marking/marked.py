@@ -4,10 +4,11 @@ import functools
 
 import nbformat
 
-from lessons.tools import cards, release
-from lessons.tools.answers import steps_of
-from lessons.tools.lesson import Lesson, exercise_of_cell
-from lessons.tools.marking import Work, mark
+from lessons.marking import release
+from lessons.marking.answers import steps_of
+from lessons.marking.lesson import Lesson, exercise_of_cell
+from lessons.marking.mark import Work, mark
+from lessons.tools import cards
 from lessons.tools.notebook import stub, tagged
 
 

@@ -20,8 +20,8 @@ from lessons.checker.kernel import known_state
 from lessons.checker.limits import InWords, Limit
 from lessons.checker.observe import Elsewhere, Seen
 from lessons.checker.verdict import GOING_ON, Problem
+from lessons.marking.answers import candidates, literal, needs
 from lessons.tools.all_exercises import find
-from lessons.tools.answers import candidates, literal, needs
 
 SECONDS = 20.0  # of processor time for all that an answer does
 PATIENCE = 120.0  # seconds on the clock in which a process must say something
@@ -59,7 +59,7 @@ def context():
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["torch", "einops", "lessons.tools.apart"])
+    found.set_forkserver_preload(["torch", "einops", "lessons.marking.apart"])
     return found
 
 
@@ -78,7 +78,7 @@ class Apart(Elsewhere):
     """An answer in its own process, at the other end of a pipe. Use it in a `with`."""
 
     def __init__(self, order):
-        from lessons.tools.apart import serve
+        from lessons.marking.apart import serve
 
         self.cases, self.printed, ways = {}, "", context()
         self.folder = tempfile.TemporaryDirectory(prefix="mark", ignore_cleanup_errors=True)

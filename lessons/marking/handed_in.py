@@ -2,7 +2,7 @@
 
 import re
 
-from lessons.tools.lesson import exercise_of_cell
+from lessons.marking.lesson import exercise_of_cell
 from lessons.tools.notebook import tagged
 
 

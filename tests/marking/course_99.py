@@ -20,7 +20,7 @@ RIGHT = {
 
 def make(root):
     """Make the course in the folder `root`."""
-    for name in ("lib", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/tools"):
+    for name in ("lib", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/tools", "lessons/marking"):
         ignore = shutil.ignore_patterns("__pycache__", "lesson_??*.py")
         shutil.copytree(ROOT / name, root / name, ignore=ignore)
     shutil.copy(ROOT / "lessons" / "__init__.py", root / "lessons")

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from lessons.tools.answers import candidates, course_parts, needs, steps_of
+from lessons.marking.answers import candidates, course_parts, needs, steps_of
 from lessons.tools.notebook import tagged
 
 BEFORE = -100_000  # the lesson's own cells count as standing before all of a learner's

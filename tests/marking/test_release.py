@@ -6,8 +6,9 @@ import re
 import nbformat
 import pytest
 
-from lessons.tools import cards, handout, notebook, release
-from tests.tools.course_99 import DATA, NAME, RIGHT, ROOT, handed_in, make, nbgrader, points, submit
+from lessons.marking import release
+from lessons.tools import cards, handout, notebook
+from tests.marking.course_99 import DATA, NAME, RIGHT, ROOT, handed_in, make, nbgrader, points, submit
 
 WRONG = {
     "99.1": "def softmax(z):\n    return z.exp() / z.exp().sum()",

@@ -24,7 +24,7 @@ import nbgrader
 from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbgrader import preprocessors as p
 
-from lessons.tools import nbgrader_steps as steps
+from lessons.marking import nbgrader_steps as steps
 
 c = get_config()
 c.CourseDirectory.root = str(HERE)
@@ -47,7 +47,7 @@ c.Autograde.autograde_preprocessors = [
 ]  # fmt: skip
 theirs = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader" / "templates"
 c.HTMLExporter.template_name = "numbered"
-c.HTMLExporter.extra_template_basedirs = [str(HERE / "lessons" / "tools" / "pages"), str(theirs)]
+c.HTMLExporter.extra_template_basedirs = [str(HERE / "lessons" / "marking" / "pages"), str(theirs)]
 '''
 HEADER = """\
 **Before you hand this in:** restart the kernel, run all cells, save, and hand in this file. Leave the cells that begin
@@ -66,7 +66,15 @@ def furnish(to, root, place=None):
     """Make or renew what every course needs: settings, a header, and the lib and data that mark it."""
     (to / "source").mkdir(parents=True, exist_ok=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "cache")
-    for name in ("lib", "data", "lessons/checker", "lessons/exercises", "lessons/figures", "lessons/tools"):
+    for name in (
+        "lib",
+        "data",
+        "lessons/checker",
+        "lessons/exercises",
+        "lessons/figures",
+        "lessons/tools",
+        "lessons/marking",
+    ):
         if (root / name).is_dir():
             shutil.copytree(root / name, to / name, ignore=ignore, dirs_exist_ok=True)
     for name in ("requirements.txt", "pyproject.toml", "lessons/__init__.py"):  # the set-up cell reads the first two

@@ -97,12 +97,15 @@ def _globals_of(table):
 
 
 def plain(code):
-    """Return a cell's code as Python: `%magic` and `!command` lines become calls, which nobody needs to run."""
-    if not any(line.lstrip().startswith(("%", "!", "?")) or line.endswith("?") for line in code.split("\n")):
+    """Return a cell's code as Python: lines that speak to the notebook, `%magic`, `!command`, `name?`, do nothing."""
+    if _parses(code):
         return code
-    from IPython.core.inputtransformer2 import TransformerManager
+    lines = [line[: len(line) - len(line.lstrip())] + "pass" if _is_magic(line) else line for line in code.split("\n")]
+    return "\n".join(lines)
 
-    return TransformerManager().transform_cell(code)
+
+def _is_magic(line):
+    return line.lstrip().startswith(("%", "!", "?")) or line.rstrip().endswith("?")
 
 
 def steps_of(codes):
@@ -125,8 +128,8 @@ def steps_of(codes):
 
 def _parses(text):
     try:
-        return bool(ast.parse(text).body)
-    except SyntaxError:
+        return ast.parse(text) is not None
+    except (SyntaxError, ValueError, RecursionError):
         return False
 
 

@@ -23,9 +23,9 @@ from lessons.checker.kernel import known_state
 from lessons.checker.limits import InWords, Limit, TooLong, error_in_words
 from lessons.checker.observe import Seen, input_names, observe, weights_of
 from lessons.checker.verdict import kind
+from lessons.marking.prune import module_of, part_of, parts_of, prune, shut
+from lessons.marking.walls import close
 from lessons.tools.all_exercises import find
-from lessons.tools.prune import module_of, part_of, parts_of, prune, shut
-from lessons.tools.walls import close
 
 FILE = "your answer"
 NOT_THERE = "{} is not there when your work is marked: use what the lesson imports, and write the rest yourself."

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from lessons.tools.handed_in import CollectError, missing, which
+from lessons.marking.handed_in import CollectError, missing, which
 from lessons.tools.notebook import write_text
 
 LARGEST = 100 * 2**20  # bytes of one notebook, unpacked

@@ -6,8 +6,8 @@ import json
 import nbformat
 import pytest
 
-from lessons.tools import release
-from tests.tools.course_99 import NAME, RIGHT, handed_in, make, nbgrader, points, submit
+from lessons.marking import release
+from tests.marking.course_99 import NAME, RIGHT, handed_in, make, nbgrader, points, submit
 
 ALL = (4, 3, 1)
 
