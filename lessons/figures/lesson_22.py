@@ -29,13 +29,19 @@ def draw_board(entries):
         ax.plot(runs, [row] * len(runs), "o", color=color, fillstyle="none", markersize=6)
         ax.errorbar(entry["bits_above"], row, xerr=entry["half"], color=color, fmt="|", markersize=14, capsize=3)
         told.append(f"{entry['name']} {entry['bits_above']:.3f} ± {entry['half']:.3f}")
-    ax.axvline(0, color=REFERENCE, linestyle=theme.DASHES[REFERENCE], linewidth=1.4)
+    low = min(entry["bits_above"] - entry["half"] for entry in entries)
+    high = max(entry["bits_above"] + entry["half"] for entry in entries)
+    near = low < 2 * (high - low)  # else the floor would press all entries into one corner
+    if near:
+        ax.axvline(0, color=REFERENCE, linestyle=theme.DASHES[REFERENCE], linewidth=1.4)
     ax.set_yticks(range(len(entries)), [entry["name"] for entry in entries])
-    ax.set(ylim=(len(entries) - 0.5, -0.5), xlabel="bits a byte above the floor", xlim=(-0.02, None))
+    ax.set(ylim=(len(entries) - 0.5, -0.5), xlim=(-0.02 if near else low - 0.05 * (high - low), None))
+    ax.set_xlabel("bits a byte above the floor" + ("" if near else ", which lies far to the left"))
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
     theme.fit(fig, ax, pad=0.12)
-    fig.alt_text = f"The board, with intervals of 95 %; the floor, zero, is dashed. {'; '.join(told)}."
+    floor = "is dashed" if near else "lies far to the left"
+    fig.alt_text = f"The board, with intervals of 95 %; the floor, zero, {floor}. {'; '.join(told)}."
     return fig
 
 

@@ -22,6 +22,15 @@ def test_an_entry_stands_at_its_mean_with_its_runs_and_its_interval():
     assert "RWKV-7 0.500 ± 0.100" in figures.draw_board(ENTRIES).alt_text
 
 
+@pytest.mark.parametrize(("further", "words"), [(0.0, "is dashed"), (5.0, "lies far to the left")])
+def test_a_far_floor_does_not_press_the_entries_into_a_corner(further, words):
+    moved = [entry | {"bits_above": entry["bits_above"] + further} for entry in ENTRIES]
+    fig = figures.draw_board(moved)
+    low, high = fig.axes[0].get_xlim()
+    assert words in fig.alt_text and (low < 0) == (further == 0)
+    assert high - low < 3 * (0.6 - 0.25)
+
+
 def test_each_seed_is_a_line_from_base_to_idea_and_the_mean_is_thick():
     fig = figures.draw_pairs([1.0, 2.0, 3.0], {"better": [0.9, 1.8, 2.9], "mixed": [1.1, 1.9, 3.3]})
     first = [list(line.get_ydata()) for line in fig.axes[0].lines]
