@@ -10,7 +10,10 @@ from lessons.exercises.lesson_06_wrong import (
     WRONG_MERGES,
     WRONG_SUMS,
     Largest,
+    added_maxima,
     chunked_loss,
+    right_total,
+    streamed,
     with_sums,
 )
 from lib.layers.online_softmax import add_block
@@ -93,6 +96,8 @@ def repaired(e):
     e.case("the largest last", 2 * e.randn(7).sort()[0], e.randn(7, 3), [3, 2, 2])
     e.case("as they come", 2 * e.randn(9), e.randn(9, 4), [1] * 9)
     e.case("large scores", 300 * e.randn(8), e.randn(8, 2), [3, 5])
+    far = torch.cat([200 + e.randn(3), e.randn(4)])
+    e.case("the first block far above the next", far, e.randn(7, 2), [3, 4])
     for hint, sums in {
         "this is the broken one as it was: the weighted sum is not shrunk.": lambda l, o, c, p, v: (
             l * c + p.sum(),
@@ -126,12 +131,22 @@ def repaired(e):
     }.items():
         e.mistake(hint, stream(sums))
     e.mistake("no maximum is subtracted: large scores overflow.", unmeasured_mean)
+    e.mistake("the maximum of the block alone: the old one counts, too, or a low block overflows.", by_block)
 
 
 def unmeasured_mean(blocks):
     """Powers as they are."""
     scores, values = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return scores.exp() @ values / scores.exp().sum()
+
+
+def by_block(blocks):
+    """The maximum of each block, whatever came before."""
+    maximum, total, weighted = torch.tensor(-torch.inf), 0.0, 0.0
+    for scores, values in blocks:
+        shrink, share = (maximum - scores.max()).exp(), (scores - scores.max()).exp()
+        total, weighted, maximum = total * shrink + share.sum(), weighted * shrink + share @ values, scores.max()
+    return weighted / total
 
 
 def merge(one, other):
@@ -180,7 +195,8 @@ def merging(e):
         e.mistake(hint, merged(sums))
     for hint, wrong in WRONG_MERGES.items():
         e.mistake(hint, wrong)
-    e.mistake("maxima are not added: the larger of the two.", lambda s, t: (s[0] + t[0], *merge(s, t)[1:]))
+    for wrong in (lambda s, t: (s[0] + t[0], *merge(s, t)[1:]), added_maxima):
+        e.mistake("maxima are not added: the larger of the two.", wrong)
 
 
 def few_logits(answer, x, head, targets, chunk=256):
@@ -214,6 +230,8 @@ def loss(e):
     e.case("chunk left out of the call", *last, call=left_out_of_the_call)
     for hint, wrong in WRONG_LOSSES.items():
         e.mistake(hint, wrong)
+        if "pairs each token" in hint:  # the same slip, with the mean over all pairs
+            e.mistake(hint, streamed(right_total, lambda x, h, t: x @ h[t].T))
 
 
 @checks.exercise("06.5", 32768 * (128 + 1), points=1)
@@ -224,7 +242,12 @@ def numbers_kept(e):
     e.mistake("one number for each query alone: the result is kept, too.", 32768)
     e.mistake("m + ln(l) is one number, not two.", 32768 * 130)
     e.mistake("these are bytes of two: count numbers.", 2 * 32768 * 129)
+    e.mistake("these are bytes of four: count numbers.", 4 * 32768 * 129)
+    e.mistake("one number for each query, and there are 32,768 queries.", 32768 * 128 + 1)
     e.mistake("that is for one query: there are 32,768.", 129)
     e.mistake("that is for all 32 heads: one head was asked for.", 32768 * 129 * 32)
     e.mistake("each of the 32,768 queries has N numbers and one more: T times (N + 1), not T + N.", 32768 + 128)
-    e.mistake("queries, keys and values are there in both forms: count the result and one number each.", 32768 * 385)
+    for numbers in (3 * 128 + 1, 4 * 128 + 1):
+        e.mistake(
+            "queries, keys and values are there in both forms: count the result and one number each.", 32768 * numbers
+        )

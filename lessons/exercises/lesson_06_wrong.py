@@ -64,6 +64,13 @@ def no_corner(state, scores, v):
     return larger, state[1] * shrink + share.sum(-1, keepdim=True), state[2] * shrink + share @ v
 
 
+def ones_for_nothing(state, scores, v):
+    """NaN is replaced, by the wrong number."""
+    larger, _ = parts(state[0], scores)
+    shrink, share = (torch.exp(z - larger).nan_to_num(1.0) for z in (state[0], scores))
+    return larger, state[1] * shrink + share.sum(-1, keepdim=True), state[2] * shrink + share @ v
+
+
 def own_softmax(state, scores, v):
     """The block's own shares."""
     larger, base = parts(state[0], scores)
@@ -84,6 +91,10 @@ WRONG_SUMS = {
         o / shrink + p @ v,
     ),
     "the old sums are forgotten.": lambda l, o, shrink, p, v: (p.sum(-1, keepdim=True), p @ v),
+    "the powers are summed over the queries: over the keys, the last axis.": lambda l, o, shrink, p, v: (
+        l * shrink + p.sum(-2, keepdim=True),
+        o * shrink + p @ v,
+    ),
     "the block's mean is added to the total: it is the sum.": lambda l, o, shrink, p, v: (
         l * shrink + p.mean(-1, keepdim=True),
         o * shrink + p @ v,
@@ -120,6 +131,7 @@ SLIPS = {
     "no maximum is subtracted: large scores overflow.": unmeasured,
     "-inf - -inf is not a number: measure from measured_from(larger).": no_corner,
     "it works on the state in place: make new tensors.": in_place,
+    "where no key was seen the shares are 0, not 1.": ones_for_nothing,
     "the shares are the block's own softmax: exp(scores - base).": own_softmax,
     "total and weighted come before the maximum: return the three in the order in which they came.": lambda s, a, v: (
         tuple(add_block(s, a, v)[i] for i in (1, 2, 0))
@@ -140,6 +152,18 @@ def merging(maximum, factors=lambda m, one, other: (torch.exp(one - m), torch.ex
     return run
 
 
+def from_the_second(one, other):
+    """Measure from the second maximum, and return it."""
+    return merging(lambda a, b: b)(one, other)
+
+
+def one_question(one, other):
+    """One comparison decides for all queries."""
+    return merging(lambda a, b: a if (a > b).all() else b)(one, other)
+
+
+added_maxima = merging(torch.add)
+
 WRONG_MERGES = {
     "the factors are upside down: e^(m_1 - m), which is at most 1.": merging(
         torch.maximum, lambda m, one, other: (torch.exp(m - one), torch.exp(m - other))
@@ -154,6 +178,8 @@ WRONG_MERGES = {
     "always measured from the first maximum: it overflows when the second is larger.": merging(
         lambda a, b: a, lambda m, one, other: (torch.ones_like(m), torch.exp(other - one))
     ),
+    "always measured from the second maximum: it overflows when the first is larger.": from_the_second,
+    "one comparison decides for all queries: `torch.maximum` decides for each.": one_question,
     "ln(e^m_1 + e^m_2) is larger than both maxima: the larger of the two.": merging(torch.logaddexp),
     "the weighted sums are divided by the total, and the totals are not shrunk.": lambda one, other: (
         torch.maximum(one[0], other[0]),

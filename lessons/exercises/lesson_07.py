@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from lessons.checker.check import Checks
-from lessons.checker.limits import InWords
+from lessons.exercises.lesson_07_watch import Remembering, counted, going_on, pair_of, run_model
 from lessons.exercises.lesson_07_wrong import (
     WRONG_BLOCKS,
     WRONG_FORWARDS,
@@ -52,17 +52,6 @@ def run_block(block, x, position=0):
     return torch.cat([y, z], 1), kept
 
 
-def pair_of(result):
-    """Return what a block gave, x and the pair of states, or say what is missing."""
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise InWords("forward must return two things, x and the pair of the new states: return x, (time, channel)")
-    if not isinstance(result[1], (tuple, list)) or len(result[1]) != 2:
-        raise InWords(
-            "the second thing that forward returns must be a pair, the time mixer's state and the channel mixer's"
-        )
-    return result
-
-
 class _Block(Block):
     """A block of fixed parts, so that a case can build it from a seed alone."""
 
@@ -70,15 +59,16 @@ class _Block(Block):
         super().__init__(RMSNorm(24), GroupedAttention(24, 6, 2, 4), RMSNorm(24), SwiGLU(24, 40))
 
 
-def call_block(block_class, x):
-    """Build the class from fixed parts with random weights, and run it."""
+def call_block(block_class, x, remembers=False):
+    """Build the class from fixed parts with random weights, and run it; its channel mixer may keep a state, too."""
     torch_state = torch.random.get_rng_state()
     torch.manual_seed(4)
     parts = _Block()
     for weight in parts.parameters():
         weight.data.add_(0.3 * torch.randn_like(weight))
     torch.random.set_rng_state(torch_state)
-    block = block_class(parts.norm_time, parts.mix_time, parts.norm_channels, parts.mix_channels)
+    channels = Remembering(parts.mix_channels) if remembers else parts.mix_channels
+    block = block_class(parts.norm_time, parts.mix_time, parts.norm_channels, channels)
     return run_block(block.to(x.dtype), x)
 
 
@@ -87,6 +77,7 @@ def block(e):
     """The residual block, run twice with its state."""
     e.case("two calls with a state between", e.randn(2, 5, 24))
     e.case("one row", e.randn(1, 7, 24))
+    e.case("a channel mixer that keeps a state", e.randn(2, 5, 24), True)
     e.case("a long road", 30 * e.randn(2, 4, 24), hint="the road itself must not be normed or scaled.")
     e.mistake("the norm is on the road: add to x itself, and give the mixer a normed copy.", wrong_block(on_the_road))
     e.mistake("the residual is missing: `x + y`, not y alone.", wrong_block(no_residual))
@@ -98,15 +89,6 @@ def block(e):
     e.mistake("the order: time first, then channels.", wrong_block(channels_first))
     for hint, wrong in WRONG_BLOCKS.items():
         e.mistake(hint, wrong_block(wrong))
-
-
-def run_model(model, tokens, split=None):
-    """Return the logits of tokens (B, T), in one call, or in two with the state between them."""
-    if split is None:
-        return model(tokens)[0]
-    first, state = model(tokens[:, :split])
-    second, state = model(tokens[:, split:], state)
-    return torch.cat([first, second], 1), state.position
 
 
 @checks.exercise("07.2", reference=Llama, points=5, call=run_model)
@@ -151,6 +133,13 @@ def name_of_a_weight(e):
     )
     e.mistake("`head.weight` is `lm_head.weight`.", lambda name: their_name(name).replace("lm_head", "model.head"))
     e.mistake("gate and up are crossed: the gate goes through silu.", _crossed_gate)
+    e.mistake(
+        "up and down are crossed: down comes last, back to d_model.", lambda n: _swapped(n, "up_proj", "down_proj")
+    )
+    e.mistake("key and value are crossed.", lambda name: _swapped(name, "k_proj", "v_proj"))
+    e.mistake("one letter is left of our word there: q_proj, k_proj, v_proj, o_proj.", _whole_words)
+    e.mistake("all blocks change their names, not the first alone.", _first_block_alone)
+    e.mistake("`head` is `lm_head` there.", lambda name: their_name(name).replace("lm_head", "head"))
     e.mistake("the number of the block is lost.", lambda name: their_name(name).replace(".11.", ".1."))
     e.mistake("`model.` is missing in front.", lambda name: their_name(name).removeprefix("model."))
     e.mistake("`blocks.` becomes `model.layers.`, with `model.` in front.", _without_model)
@@ -176,6 +165,14 @@ def _blocks_alone(name):
 
 def _without_mlp(name):
     return re.sub(r"mlp\.(\w+)_proj", r"mix_channels.\1", their_name(name))
+
+
+def _whole_words(name):
+    return re.sub(r"mix_time\.(\w+)", r"self_attn.\1_proj", name) if "mix_time" in name else their_name(name)
+
+
+def _first_block_alone(name):
+    return their_name(name) if ".0." in name else their_name(name).replace("layers.", "blocks.")
 
 
 def _swapped(name, a, b):
@@ -207,7 +204,7 @@ def count(config, kv=True, tied=True, matrices=3, norms=2, last=1, head=True):
     )
 
 
-@checks.exercise("07.4", reference=count_parameters, points=3, gradients=False)
+@checks.exercise("07.4", reference=count_parameters, points=3, gradients=False, call=counted)
 def parameters(e):
     """Published models, one with tied tables, and one whose heads are not as wide as the model."""
     for name in ("llama-7b", "tinyllama-1.1b", "llama-2-70b"):
@@ -229,8 +226,23 @@ def parameters(e):
     e.mistake("the head is missing: it is a table of its own, where not tied.", lambda c: count(c, head=False))
     e.mistake("each block has its own attention and MLP: times n_layers.", lambda c: count(replace(c, n_layers=1)))
     e.mistake("tied: the one table is still there, count it once, not never.", _no_table)
+    e.mistake("the embedding and the head are missing: vocab_size * d_model each.", lambda c: count(c) - _tables(c))
+    e.mistake("the output matrix is missing: as large as the query's.", lambda c: count(c) - _query(c))
+    e.mistake("the output matrix is as large as the query's: n_heads * d_head.", _narrow_output)
     e.mistake("LLaMA has no biases.", lambda c: count(c) + c.n_layers * 2 * (c.d_model + c.d_ff))
     e.mistake("heads times their size is n_heads * d_head, which need not be d_model.", _square)
+
+
+def _tables(config):
+    return (2 - config.tied) * config.vocab_size * config.d_model
+
+
+def _query(config, heads=None):
+    return config.n_layers * config.d_model * (heads or config.n_heads) * config.d_head
+
+
+def _narrow_output(config):
+    return count(config) - _query(config) + _query(config, config.n_kv_heads)
 
 
 def _no_table(config):
@@ -252,7 +264,7 @@ def run_repaired(forward, tokens, splits):
     state, logits = None, []
     with torch.no_grad():
         for part in tokens.split(splits, 1):
-            y, state = forward(model, part, state)
+            y, state = going_on(lambda *given: forward(model, *given), part, state)
             logits.append(y)
     return torch.cat(logits, 1), state.position, len(state.layers)
 

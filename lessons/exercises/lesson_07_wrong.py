@@ -99,7 +99,38 @@ def crossed_states(self, x, state, shared):
     return x, (channel, time)
 
 
+def _lost(self, x, state, shared):
+    x, (time, _) = Block.forward(self, x, state, shared)
+    return x, (time, None)
+
+
+def _times_state(self, x, state, shared):
+    y, time = self.mix_time(self.norm_time(x), state[0], shared)
+    x = x + y
+    y, channel = self.mix_channels(self.norm_channels(x), time, shared)
+    return x + y, (time, channel)
+
+
+def _attention_lost(self, x, state, shared):
+    y, time = self.mix_time(self.norm_time(x), state[0], shared)
+    y, channel = self.mix_channels(self.norm_channels(x + y), state[1], shared)
+    return x + y, (time, channel)
+
+
+def _not_unpacked(self, x, state, shared):
+    return x + self.mix_time(self.norm_time(x), state[0], shared), state
+
+
+def _not_shared(self, x, state, shared):
+    return self.mix_time(self.norm_time(x), state[0]), state
+
+
 WRONG_BLOCKS = {
+    "the channel mixer's new state is lost: SwiGLU has none, but another mixer may.": _lost,
+    "the time mixer's state goes to the channel mixer: each gets its own back.": _times_state,
+    "what attention added is lost at the end: x itself grows, twice.": _attention_lost,
+    "a mixer returns two things: y, state = mixer(x, state, shared).": _not_unpacked,
+    "`shared` goes to both mixers, too.": _not_shared,
     "the second mixer reads norm(y): it reads the norm of x, to which y has been added.": branch_only,
     "the second sum is missing: return x + y.": last_branch,
     "the mixers get None: give each the state that came in for it.": without_state,
@@ -144,10 +175,10 @@ def _one_on(model, tokens, state):
     return logits, State((state.position if state else 0) + 1, new.layers)
 
 
-def by_hand(model, tokens, state, table=None, share=Shared, double=False, last=False):
-    """Run a Llama by hand: with another table, another third argument, or another list of states."""
+def by_hand(model, tokens, state, table=None, share=Shared, double=False, last=False, factor=1.0):
+    """Run a Llama by hand: with another table, another third argument, another list of states, or a factor."""
     state = State(0, [(None, None)] * len(model.blocks)) if state is None else state
-    T, config, x, layers = tokens.shape[1], model.config, model.embed(tokens), []
+    T, config, x, layers = tokens.shape[1], model.config, factor * model.embed(tokens), []
     rows, first = table(state.position, T) if table else (T, state.position)
     cos, sin = rope_table(config.d_head, rows, config.rope_theta, offset=first, dtype=x.dtype)
     for block, layer in zip(model.blocks, state.layers, strict=False):
@@ -162,7 +193,26 @@ def partly(**left_out):
     return lambda model, tokens, state=None: assemble(model, tokens, state, **left_out)
 
 
+def _standing(model, tokens, state=None):
+    logits, new = assemble(model, tokens, state)
+    return logits, State(state.position if state else 0, new.layers)
+
+
+def _handed_on(model, tokens, state=None):
+    state = State(0, [(None, None)] * len(model.blocks)) if state is None else state
+    T, config, x, layers = tokens.shape[1], model.config, model.embed(tokens), []
+    shared = Shared(*rope_table(config.d_head, T, config.rope_theta, offset=state.position, dtype=x.dtype))
+    kept = state.layers[0]
+    for block in model.blocks:
+        x, kept = block(x, kept, shared)
+        layers.append(kept)
+    return model.head(model.norm(x)), State(state.position + T, layers)
+
+
 WRONG_MODELS = {
+    "the position is still the old one: add T.": _standing,
+    "each block has a state of its own: one block's is not the next one's.": _handed_on,
+    "LLaMA reads the embedding as it is, without a factor.": lambda *given: by_hand(*given, factor=24**0.5),
     "the angles begin at 0 in each call: `offset=state.position`.": partly(offset=False),
     "the last norm before the head is missing.": partly(norm=False),
     "the blocks' new states are thrown away: collect them.": partly(keep=False),
@@ -185,6 +235,11 @@ WRONG_MODELS = {
 }
 
 
+def _last_for_all(model, tokens, state=None):
+    logits, new = assemble(model, tokens, state)
+    return logits, State(new.position, [new.layers[-1]] * len(new.layers))
+
+
 def _longer(model, tokens, state=None):
     logits, new = assemble(model, tokens, state)
     return logits, State(new.position, (state.layers if state else [(None, None)] * len(model.blocks)) + new.layers)
@@ -198,12 +253,9 @@ def _from_end(model, tokens, state=None):
     return by_hand(model, tokens, state, table=lambda position, T: (T, position + T))
 
 
-def _standing(model, tokens, state=None):
-    logits, new = assemble(model, tokens, state)
-    return logits, State(state.position if state else 0, new.layers)
-
-
 WRONG_FORWARDS = {
+    "the state that came in is overwritten: begin anew only where it is None.": partly(fresh=True),
+    "the state of the last block stands for all: collect one for each block.": _last_for_all,
     "half repaired: the states are kept now, but the angles still begin at 0.": partly(offset=False),
     "each block's new state is still thrown away: collect them in a list.": partly(keep=False),
     "the first block is used for all: walk over model.blocks.": partly(same=True),

@@ -36,17 +36,18 @@ def shares(answer, recipe):
     return torch.tensor(over_a_run(answer, recipe))
 
 
-def wrong_schedule(first=1, begin=0, end=None, r=None, angle=math.pi, climb=None, share=None, last=0):
+def wrong_schedule(first=1, begin=0, end=None, r=None, angle=math.pi, climb=None, share=None, last=0, from_start=False):
     """Make a schedule with one thing changed.
 
     begin: steps that p starts late; end, r: functions of the recipe; share(r, c): of final_ratio and the cosine; last:
-    by how many steps the climb is too long.
+    by how many steps the climb is too long; from_start: p is counted from step 0.
     """
 
     def wrong(step, recipe):
         if step < recipe.warmup + last:
             return climb(step, recipe) if climb else (step + first) / recipe.warmup
-        progress = (step - recipe.warmup - begin) / max(1, end(recipe) if end else recipe.steps - recipe.warmup)
+        start = 0 if from_start else recipe.warmup + begin
+        progress = (step - start) / max(1, end(recipe) if end else recipe.steps - recipe.warmup)
         low = r(recipe) if r else recipe.final_ratio
         cosine = math.cos(angle * progress)
         return share(low, cosine) if share else low + (1 - low) * (1 + cosine) / 2
@@ -79,7 +80,22 @@ def _sine(step, recipe):
     return recipe.final_ratio + (1 - recipe.final_ratio) * (1 + math.sin(math.pi * progress)) / 2
 
 
+def _product(step, recipe):
+    return min(1.0, (step + 1) / max(1, recipe.warmup)) * wrong_schedule(last=-recipe.warmup)(step, recipe)
+
+
 WRONG_SCHEDULES = {
+    "p is the share of the whole run: it begins at step W, and counts the steps after the climb.": wrong_schedule(
+        end=lambda z: z.steps, from_start=True
+    ),
+    "the cosine alone falls from 1 to -1: (1 + cos) / 2 falls from 1 to 0.": wrong_schedule(
+        share=lambda r, c: r + (1 - r) * c
+    ),
+    "it rises after the climb: 1 + cos, not 1 - cos.": wrong_schedule(share=lambda r, c: r + (1 - r) * (1 - c) / 2),
+    "a quarter of a cosine falls ever faster: half a cosine, (1 + cos(pi p)) / 2, ends gently.": wrong_schedule(
+        angle=math.pi / 2, share=lambda r, c: r + (1 - r) * c
+    ),
+    "the climb is multiplied by the cosine: before step W the climb alone counts.": _product,
     "the first step has rate 0: (step + 1) / warmup.": wrong_schedule(first=0),
     "`//` cuts the share down to a whole number: `/`.": wrong_schedule(climb=lambda step, z: (step + 1) // z.warmup),
     "the climb is one step too long, and goes above 1: `step < warmup`, not `<=`.": wrong_schedule(last=1),
@@ -152,6 +168,7 @@ class Other(nn.Module):
         self.mix = nn.Conv1d(4, 6, 3)
         self.scale = nn.LayerNorm(6)
         self.weight_norm_head = nn.Linear(6, 5)
+        self.register_buffer("seen", torch.zeros(3, 4))  # two axes, but not learned
 
 
 def decaying(model):
@@ -186,11 +203,16 @@ def decays(e):
         "biases have one axis, they don't decay.": lambda name, w: "bias" in name or w.ndim >= 2,
         "a convolution has three axes: two or more decay.": lambda name, w: w.ndim == 2,
         "two axes are enough: `>= 2`, not `> 2`.": lambda name, w: w.ndim > 2,
+        "the embedding decays, too: it is a matrix.": lambda name, w: w.ndim >= 2 and "embed" not in name,
         "the embedding decays: it is a matrix.": lambda name, w: w.ndim >= 2 and name[:5] not in ("embed", "table"),
         "the head decays, too: it is a matrix.": lambda name, w: w.ndim >= 2 and "head" not in name,
         "norms have a weight, too: ask for `.ndim`.": lambda name, w: name.endswith("weight"),
     }.items():
         e.mistake(hint, choosing(keep))
+    e.mistake(
+        "a buffer is not learned, so it does not decay: `named_parameters()`, not `state_dict()`.",
+        lambda model: [name for name, weight in model.state_dict().items() if weight.ndim >= 2],
+    )
     e.mistake(
         "`parameters()` gives tensors alone: `named_parameters()` gives pairs of a name and a tensor.",
         lambda model: [name for name, weight in model.parameters() if weight.ndim >= 2],
@@ -220,6 +242,7 @@ def in_parts(e):
     some = y.clone()
     some[0, :5] = -100
     some[2, 1:3] = -100
+    y[1, 0] = some[1, 0] = 0  # token 0 is a token like any other
     e.case("all tokens count", x, y, 2)
     e.case("some tokens do not count", x, some, 1, hint="divide by the number of counted tokens of the whole batch.")
     e.case("the last part is smaller", x, y, 3, hint="a smaller part must count less.")

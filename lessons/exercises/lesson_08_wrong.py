@@ -92,6 +92,9 @@ WRONG_CLIPS = [
     ("the factor is upside down: max_norm / norm.", with_factor(_upside_down)),
     ("where all are zero, 0/0 makes NaN: divide only where the norm is above max_norm.", with_factor(
         lambda z, m: torch.clamp(m / norm_of(z), max=1.0) * (norm_of(z) / norm_of(z)))),
+    ("the factor is upside down: max_norm / norm.", with_factor(lambda z, m: min(1.0, float(norm_of(z) / m)))),
+    ("the root of the mean of squares: of their sum.", with_norm(
+        lambda z: torch.cat([g.flatten() for g in z]).square().mean().sqrt())),
     ("the norm that is returned is the one after clipping: return the one before.", _norm_after),
     ("the gradients come back as they were.", lambda z, m: (z, norm_of(z))),
     ("the inputs were changed in place: make new tensors here.", _in_place),
@@ -117,6 +120,13 @@ WRONG_BITS = {
     "each text is divided by its own bytes: count the bytes of all, and divide once.": lambda n, t: (
         sum(n / math.log(2) / max(1, len(x.encode())) for x in t) / len(t)
     ),
+    "nats and bytes are averaged over the texts: divide once, all nats by all bytes.": lambda n, t: (
+        sum(n / len(t) / math.log(2) / max(1, len(x.encode())) for x in t) / len(t)
+    ),
+    "these are the bytes of a mean text, but the nats of all: count the bytes of all.": lambda n, t: (
+        bits_per_byte(n, t) * len(t)
+    ),
+    "log10(2) is for powers of ten: a bit is ln 2 nats, `math.log(2)`.": lambda n, t: n / math.log10(2) / n_bytes(t),
     "this is bits per text: divide by bytes.": lambda n, t: n / math.log(2) / len(t),
     "words are counted: bytes.": lambda n, t: n / math.log(2) / sum(len(x.split()) for x in t),
     "only the first text's bytes are counted.": lambda n, t: n / math.log(2) / len(t[0].encode() or b"x"),
@@ -178,6 +188,8 @@ def call_accumulate(answer, x, y, rows):
     loss = answer(model, x, y, rows)
     if loss is None:
         raise InWords("it returns nothing: return the batch's loss")
+    if isinstance(loss, torch.Tensor) and loss.requires_grad:
+        raise InWords("the loss that it returns holds on to the graph of the model: return a float, `.item()`")
     if max(accumulate(waiting), default=0) > 1:
         raise InWords("a part's backward must come before the next part: else the graphs of all parts are in memory")
     found = {name: weight.grad for name, weight in model.named_parameters() if "1.mix" in name or "norm" in name}
@@ -207,7 +219,22 @@ def _cleared_at_the_end(model, x, y, rows):
     return total
 
 
+def _lost_end(model, x, y, rows):
+    whole, counted = len(x) // rows * rows, (y != -100).sum()
+    return added(model, x[:whole], y[:whole], rows, weigh=lambda s, here, all, parts: s / counted)
+
+
 WRONG_PARTS = {
+    "the last part is lost where it has fewer rows.": _lost_end,
+    "the sum is divided by the rows: divide by the counted tokens.": lambda model, x, y, rows: added(
+        model, x, y, rows, weigh=lambda s, here, all, parts: s / len(x)
+    ),
+    "the loss is divided, but only after `backward`: the gradients are those of the sum.": lambda model, x, y, rows: (
+        added(model, x, y, rows, weigh=lambda s, here, all, parts: s) / (y != -100).sum().item()
+    ),
+    "token 0 is a token, too: `y != -100`, not `y > 0`.": lambda model, x, y, rows: added(
+        model, x, y, rows, weigh=lambda s, here, all, parts: s / (y > 0).sum()
+    ),
     "still the mean of the parts' means: a part with fewer counted tokens must count less.": changed(
         weigh=lambda s, here, all, parts: s / here.clamp(min=1) / parts
     ),

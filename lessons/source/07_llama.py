@@ -79,6 +79,7 @@ print(f"the table needs {bigram:.2f} bits a byte; the floor is {corpus.floor_bit
 # | `SwiGLU` | 03 | works on each token by itself: **mixes channels** |
 # | RoPE | 04 | tells attention how far apart two tokens are |
 # | `GroupedAttention` | 05 | lets a token look back: **mixes time** |
+# | KV cache | 05 | keeps what attention has seen, for the tokens to come |
 #
 # ## One block
 #
@@ -92,8 +93,8 @@ print(f"the table needs {bigram:.2f} bits a byte; the floor is {corpus.floor_bit
 # **Exercise 07.1** · implement · ●○○ · 10 min · 3 points · teaches pre-norm and the contract of state · needs 02 to 05
 #
 # Both mixers are called in the same way: `y, state = mixer(x, state, shared)`. For attention the state is its KV cache; for
-# `SwiGLU` it is None. `shared` holds what is computed once for all blocks, here RoPE's angles. Return the new x, and the pair
-# of the new states.
+# `SwiGLU` it is None, but another channel mixer may keep something. `shared` holds what is computed once for all blocks, here
+# RoPE's angles. Return the new x, and the pair of the new states.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -278,7 +279,8 @@ guess.reveal(f"about {near}", "With the same chance for each token it would be l
 #
 # **Exercise 07.3** · implement · ●●○ · 10 min · 3 points · teaches how weights travel between programs · needs 07.2
 #
-# Write the function that turns our name of a tensor into theirs. The next two cells print the first names of both.
+# Write the function that turns our name of a tensor into theirs. The next two cells print the first names of both, and the
+# last two. (transformers takes a few seconds to load.)
 #
 # <details><summary>Hint 1</summary>
 #
@@ -308,11 +310,13 @@ their_config = TheirConfig(
     tie_word_embeddings=False,
 )
 theirs = LlamaForCausalLM(their_config).eval()
-for name, tensor in [*theirs.state_dict().items()][:10]:
+their_weights = [*theirs.state_dict().items()]
+for name, tensor in their_weights[:10] + their_weights[-2:]:
     print(f"{name:50} {tuple(tensor.shape)}")
 
 # %% tags=["nbval-check-output"]
-for name, tensor in [*model.state_dict().items()][:10]:
+our_weights = [*model.state_dict().items()]
+for name, tensor in our_weights[:10] + our_weights[-2:]:
     print(f"{name:50} {tuple(tensor.shape)}")
 
 
@@ -397,7 +401,7 @@ for name in ("llama-7b", "llama-13b", "llama-33b", "llama-65b", "tinyllama-1.1b"
     print(f"{name:15} {counted:14,}   published {published:14,}   {'equal' if counted == published else 'DIFFERENT'}")
 
 # %% [markdown]
-# To the last parameter. LLaMA's paper rounds them to 6.7B, 13.0B, 32.5B and 65.2B; what is widely called "30B" has 32.5.
+# To the last parameter. LLaMA's paper gives them as 6.7B, 13.0B, 32.5B and 65.2B; what is widely called "30B" has 32.5.
 #
 # **Exercise 07.4** · implement · ●●○ · 10 min · 3 points · teaches where parameters are, without building anything ·
 # needs 07.2
@@ -523,7 +527,7 @@ repaired_forward = check("07.5", repaired_forward)
 #
 # Meta's `llama/model.py` calls the block `TransformerBlock`, its mixers `attention` and `feed_forward`, and its norms
 # `attention_norm` and `ffn_norm`. It hands `start_pos` down where our state carries `position`. TinyLlama and LiteLlama are
-# LLaMA with fewer key/value heads; Mistral adds a window. One class, many configs:
+# LLaMA with fewer key/value heads; Mistral has fewer, too, and adds a window. One class, many configs:
 
 # %% tags=["nbval-check-output"]
 for name in ("llama-7b", "tinyllama-1.1b", "litellama-460m", "mistral-7b-v0.1"):

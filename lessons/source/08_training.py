@@ -201,14 +201,16 @@ widgets.explore(
 )
 
 # %% [markdown]
-# The steep weight limits gradient descent. Above 2/25 = 0.08 it flies off, and just below that the flat weight still moves
-# slowly. AdamW takes steps of about the same length along both. That has a price: near the bottom the steps stay about as
+# The steep weight limits gradient descent. Each step multiplies it by 1 - 25 times the rate. Above 2/25 = 0.08 that is below -1:
+# it flies off, and just below 0.08 the flat weight still moves slowly. Momentum bears about twice that rate, since gradients of
+# changing sign cancel in its mean: 0.085 still gets down, 0.2 flies off. AdamW takes steps of about the same length along both,
+# and flies off at none of these rates. That has a price: near the bottom the steps stay about as
 # long as the rate, so at a high rate AdamW overshoots and swings around the bottom. Remember that for the end of the run.
 #
 # ## The first steps
 #
 # Now AdamW trains the model, at a high rate. `fit` is the course's own loop: the loop above, with AdamW and everything that
-# you add in this lesson.
+# you add in this lesson. (`train`, which you meet below, is the same loop, and hands out a record after each step.)
 
 
 # %%
@@ -429,8 +431,8 @@ print(
 # %% [markdown]
 # ## Few long steps, or many short ones
 #
-# The same 40,960 tokens can be 10 batches of 16 rows or 160 batches of one row. A large batch stands a higher rate, so each
-# shape gets two rates to choose from. What counts is the loss on stories that were not trained on.
+# The same 40,960 tokens can be 10 batches of 16 rows or 160 batches of one row. The best rate may depend on the shape, so
+# each gets two to choose from. What counts is the loss on stories that were not trained on.
 
 # %%
 stream, begins = encode_documents(tokenizer, corpus.documents_validation)
@@ -499,7 +501,8 @@ plots.curves(
 # The command below trained a larger model for thousands of steps with LLaMA's recipe: AdamW, warm-up, cosine, clipping. Two
 # things differ. Its rate falls to 2 % of the peak, not to 10 %. And each row of the head starts in the direction of the
 # same token's embedding. Think of a word that a block copies from earlier in the text: it arrives as that word's embedding,
-# and such a head knows it from the first step on. The losses of that run are on record.
+# and such a head knows it from the first step on. (`--half` saves the weights in 16 bits each, half the size.) The losses of
+# that run are on record.
 
 # %%
 FOLDER = corpora.DATA / "checkpoints" / "llama-tales"
@@ -557,9 +560,9 @@ guess.reveal(
 )
 
 # %% [markdown]
-# Compare the two models. The short run has learned what **kind** of word must come: a name, a thing, a place. Which one is
-# right stands earlier in the story, and to use it a model has to **look back**. The loss doesn't tell you which of the two a
-# model has learned, because it is a mean over all tokens. Questions do.
+# Compare both models with chance. Whoever knows only what **kind** of word must come, a name, a thing, a place, is about at
+# chance here. Which one is right stands earlier in the story, and to use it a model has to **look back**. How much of that a model has
+# learned, its loss doesn't tell you, because it is a mean over all tokens. Questions do.
 #
 # ## Where a row begins
 #
@@ -575,9 +578,12 @@ def by_place(model, rows):
 
 ways = {"from a story's start": new_text, "cut anywhere": WindowBatches(stream, batch_size=16, length=192)}
 found = {name: by_place(finished, rows) for name, rows in ways.items()}
+short = {name: by_place(small, rows).mean() for name, rows in ways.items()}
 for name, losses in found.items():
     print(f"{name:20} first 64 tokens {losses[:64].mean():.2f}, all 192 {losses.mean():.2f};", end=" ")
-    print(f"after 200 steps {by_place(small, ways[name]).mean():.2f}")
+    print(f"after 200 steps {short[name]:.2f}")
+longer_pays, short_pays = (b.mean() - a.mean() for a, b in (found.values(), short.values()))
+print(f"the cut costs the longer run {longer_pays:.2f} nats a token, the 200-step model {short_pays:.2f}")
 plots.curves(
     {name: (torch.arange(8, 192, 16), losses.unflatten(0, (12, 16)).mean(1)) for name, losses in found.items()},
     xlabel="place in the row, in tokens",
@@ -589,9 +595,11 @@ plots.curves(
 )
 
 # %% [markdown]
-# Who holds the lantern was said before the cut. No model can know it, so on rows that are cut anywhere no model reaches
-# the floor. The price is paid up to the place where the next story begins, so in rows of thousands of tokens it is small.
-# How much does it cost the 200-step model, which hardly looks back? Compare the last column.
+# Who holds the lantern was said before the cut. No model can know it, so the mean over rows that are cut anywhere stays above
+# the floor for every model. The price is paid up to the place where the next story begins, so in rows of thousands of tokens
+# it is small. The 200-step model pays, too. Two things are in the price, and these numbers can't tell them apart: what stood
+# before the cut is missing, and neither model has learned from a row that begins in the middle. (Each point of the figure is
+# a mean over 16 rows. A point below the floor is luck: these rows were easy there.)
 #
 # ## Longer than it has read
 #
@@ -641,14 +649,14 @@ plots.curves(
 
 # %% [markdown]
 # Which part of LLaMA is at fault? RoPE makes scores depend on distances alone (lesson 04), so a high place is nothing new by
-# itself. New are keys more than 191 tokens back. The third model is a test of that: its weights are the same, but it
-# may not see those keys. Compare its row with the first one. So **a context length in a config says what a model
+# itself. New are keys more than 191 tokens back. The table's second row is a test of that: the weights are the
+# same, but those keys can't be seen. Compare it with the first row. So **a context length in a config says what a model
 # accepts, not what it has learned**. Use it on rows as long as those it learned from, or train it on longer ones.
 #
 # ## Bits per byte
 #
 # "0.5 nats a token" means nothing without the tokenizer: longer tokens are fewer, and each is harder to guess. Here is one
-# and the same floor in the tokens of three tokenizers.
+# and the same floor in the tokens of three tokenizers, and a byte at a time.
 
 # %% tags=["nbval-check-output"]
 sample = corpus.documents_validation[:50]
@@ -660,6 +668,8 @@ for name in ("tales", "gpt2", "world"):
 print(f"bytes  {nats / n_bytes:.2f} nats a byte")
 
 # %% [markdown]
+# These three happen to cut the tales into nearly as many tokens. A byte is a quarter of such a token, and so is its loss.
+#
 # **Exercise 08.4** · implement · ●○○ · 5 min · 2 points · teaches a loss that compares across tokenizers · needs nothing else
 #
 # A model needed `nats` for all of some texts together. How many **bits per byte** is that? A bit is $\ln 2$ nats.
