@@ -248,10 +248,13 @@ def by_hand(e):
     }.items():
         e.mistake(hint, with_parts(wrong))
     e.mistake("eps is always 1e-5: use the argument.", lambda x, d, eps=1e-5: backward(x, d))
-    outside = "eps outside the root: r = sqrt(mean + eps)."
-    e.mistake(
-        outside, lambda x, d, eps=1e-5: with_parts(lambda x, d, r, m: d / (r + eps) - x / (r + eps) ** 3 * m)(x, d, 0)
-    )
+    e.mistake("eps outside the root: r = sqrt(mean + eps).", eps_outside)
+
+
+def eps_outside(x, d, eps=1e-5):
+    """A wrong one: eps is added to the root."""
+    r = mean(x).sqrt() + eps
+    return d / r - x / r**3 * (d * x).mean(-1, keepdim=True)
 
 
 def with_parts(formula):
