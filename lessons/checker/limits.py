@@ -26,6 +26,10 @@ WAITING = (
     "was not done after {:g} s on the clock and was stopped: does it wait for something, or is the machine busy? "
     "If it is busy, run this cell again."
 )
+SLOW = (
+    "was not done after {:g} s on the clock and was stopped: is there a loop that never ends, or is the machine busy? "
+    "If it is busy, run this cell again."
+)
 
 
 class TooLong(BaseException):
@@ -102,6 +106,7 @@ class Limit:
     def watch(self, thread, clocks, done):
         """Wait until a thread is done: return None; or until its time is over: return TooLong, in words."""
         self.left, last, start = max(0.05, self.left), None, time.perf_counter()
+        whole = self.left
         while not done.wait(LOOKS):
             now, busy = time_of(clocks, last), not importing(thread)
             if busy and last is not None:
@@ -111,7 +116,8 @@ class Limit:
                 return TooLong(ENDLESS.format(self.seconds))
             allowed = max(self.seconds * WAITS, PATIENCE)
             if time.perf_counter() - start > (allowed if busy else 2 * allowed):  # an import is cut only if it hangs
-                return TooLong(WAITING.format(allowed))
+                at_work = whole - self.left > allowed / 100
+                return TooLong((SLOW if at_work else WAITING).format(allowed))
         return None
 
     @property

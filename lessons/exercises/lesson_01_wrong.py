@@ -7,11 +7,6 @@ from lib.text.bpe import join
 from lib.text.trie import ID
 
 
-def right_to_left(symbols, pair, new):
-    """The pairs are looked for from the end."""
-    return join(symbols[::-1], pair[::-1], new)[::-1]
-
-
 def first_only(symbols, pair, new):
     """Only the first pair is joined."""
     for i in range(len(symbols) - 1):
@@ -20,7 +15,17 @@ def first_only(symbols, pair, new):
     return list(symbols)
 
 
-def walk(symbols, pair, new, step=2, keep_last=True, either=False, guard=True, keep_left=False):
+def matched(symbols, pair, new, same):
+    """Join where same(two neighbours, pair)."""
+    joined, i = [], 0
+    while i < len(symbols):
+        found = same(symbols[i : i + 2], pair)
+        joined.append(new if found else symbols[i])
+        i += 2 if found else 1
+    return joined
+
+
+def walk(symbols, pair, new, step=2, keep_last=True, either=False, guard=True, keep_left=False, miss=1):
     """Join with one thing changed."""
     joined, i = [], 0
     while i < len(symbols) - (0 if keep_last else 1):
@@ -31,7 +36,7 @@ def walk(symbols, pair, new, step=2, keep_last=True, either=False, guard=True, k
             i += step
         else:
             joined.append(symbols[i])
-            i += 1
+            i += miss
     return joined
 
 
@@ -48,11 +53,6 @@ def skip_a_pair(symbols, pair, new):
         two = symbols[i : i + 2]
         joined += [new] if tuple(two) == tuple(pair) else two
     return joined
-
-
-def joined_again(symbols, pair, new):
-    """The last symbol is added even where it was joined."""
-    return walk(symbols, pair, new, keep_last=False) + symbols[-1:]
 
 
 def as_text(symbols, pair, new):
@@ -90,6 +90,13 @@ def unknown_pair(symbols, ranks):
         symbols = join(symbols, (left, right), left + right)
 
 
+def no_end(symbols, ranks):
+    """Nothing asks whether a pair is left."""
+    while True:
+        left, right = min([pair for pair in pairwise(symbols) if pair in ranks], key=ranks.get)
+        symbols = join(symbols, (left, right), left + right)
+
+
 def one_walk(symbols, ranks):
     """Any pair with a rank is joined, in one walk from the left."""
     joined, i = [], 0
@@ -119,27 +126,28 @@ def most_frequent(symbols, ranks):
     return symbols
 
 
-def first_pair(known, key):
-    """The first pair from the left."""
-    return known[0]
-
-
-def last_pair(known, key):
-    """The last pair."""
-    return known[-1]
-
-
-def descend(root, data, any_node=False, first=False, guard=True, late=0, none=(-1, 0)):
+def descend(root, data, any_node=False, first=False, guard=True, late=0, none=(-1, 0), gap=None, zero=True):
     """Walk down the tree with one thing changed."""
     node, best = root, none
     for depth, byte in enumerate(data, start=1):
         if guard and byte not in node:
-            break
+            return gap or best
         node = node[byte]
-        if ID in node or any_node:
+        if any_node or (ID in node and (zero or node[ID])):
             best = node.get(ID, -1), depth + late
             if first:
                 break
+    return best
+
+
+def noted_before(root, data):
+    """A node is looked at before the step, so that the last one never is."""
+    node, best = root, (-1, 0)
+    for depth, byte in enumerate(data):
+        best = (node[ID], depth) if ID in node else best
+        if byte not in node:
+            break
+        node = node[byte]
     return best
 
 
@@ -234,15 +242,10 @@ def hold_all(pieces):
     return shown
 
 
-def incremental(pieces, errors="replace"):
-    """A decoder that remembers; errors: what it does with bytes that are no text."""
+def incremental(pieces, errors="replace", close=False):
+    """A decoder that remembers; errors: what it does with bytes that are no text; close: the last piece is the end."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors=errors)
-    return [decoder.decode(piece) for piece in pieces]
-
-
-def no_decoder(pieces):
-    """The class is taken for a decoder."""
-    return [codecs.getincrementaldecoder("utf-8").decode(piece) for piece in pieces]
+    return [decoder.decode(piece, close and n == len(pieces)) for n, piece in enumerate(pieces, start=1)]
 
 
 def whole(pieces):
@@ -273,14 +276,14 @@ def never_emptied(pieces):
     return shown
 
 
-def alone(pieces):
-    """Each token alone."""
-    return [piece.decode("utf-8", "replace") for piece in pieces]
-
-
-def ignore(pieces):
-    """Bytes that are not whole are dropped."""
-    return [piece.decode("utf-8", "ignore") for piece in pieces]
+def tail_lost(pieces):
+    """What is shown empties the rest, and with it the beginning of the next character."""
+    held, shown = b"", []
+    for piece in pieces:
+        held += piece
+        shown.append(held.decode("utf-8", "ignore"))
+        held = b"" if shown[-1] else held
+    return shown
 
 
 def bites(text):

@@ -53,6 +53,15 @@ WRONG_ROOTS = {
     "divided by the standard deviation, which subtracts the mean first.": lambda x, eps: (
         x.var(-1, correction=0, keepdim=True) + eps
     ).sqrt(),
+    "divided by the standard deviation of a sample: nothing is subtracted here, take the mean of the squares.": (
+        lambda x, eps: (x.var(-1, keepdim=True) + eps).sqrt()
+    ),
+    "the mean is squared: square first, then take the mean.": lambda x, eps: (
+        x.mean(-1, keepdim=True).pow(2) + eps
+    ).sqrt(),
+    "divided by a fixed number of channels: `.mean(-1)` counts them.": lambda x, eps: (
+        x.pow(2).sum(-1, keepdim=True) / 64 + eps
+    ).sqrt(),
     "eps outside the root. It belongs inside: sqrt(mean + eps).": lambda x, eps: mean(x).sqrt() + eps,
     "eps is forgotten.": lambda x, eps: mean(x).sqrt(),
     "eps is squared: add it as it is.": lambda x, eps: (mean(x) + eps**2).sqrt(),
@@ -79,6 +88,10 @@ SLIPS = {
     "the weight is forgotten.": lambda x, weight, eps=1e-5: rms_norm(x, torch.ones_like(weight), eps),
     "the weight is added: it multiplies.": lambda x, weight, eps=1e-5: (
         rms_norm(x, torch.ones_like(weight), eps) + weight
+    ),
+    "divided by the weight: it multiplies.": lambda x, weight, eps=1e-5: rms_norm(x, 1 / weight, eps),
+    "`@` adds the channels up: each is multiplied by its own weight, `*`.": lambda x, weight, eps=1e-5: (
+        rms_norm(x, torch.ones_like(weight), eps) @ weight
     ),
     "multiplied by 1 + weight, as Gemma does, not LLaMA.": lambda x, weight, eps=1e-5: rms_norm(x, 1 + weight, eps),
     "the weight comes before the norm: it belongs after.": lambda x, weight, eps=1e-5: rms_norm(
@@ -127,6 +140,11 @@ def repaired(e):
     e.mistake("over the tokens before it, too: only its own channels.", so_far)
     e.mistake("eps is gone.", lambda x: x / mean(x).sqrt())
     e.mistake("the root is gone.", lambda x: x / (mean(x) + 1e-5))
+    e.mistake("eps outside the root: it was inside.", lambda x: x / (mean(x).sqrt() + 1e-5))
+    e.mistake("eps is another one: it was 1e-5.", lambda x: x / (mean(x) + 1e-6).sqrt())
+    e.mistake(
+        "all tokens are divided by the first one's size: each by its own.", lambda x: x / (mean(x[:, :1]) + 1e-5).sqrt()
+    )
     e.mistake("a sum, not a mean.", lambda x: x / (x.pow(2).sum(-1, keepdim=True) + 1e-5).sqrt())
 
 
@@ -146,6 +164,11 @@ def norm_parameters(e):
     e.mistake("this counts the norms: each has a weight a channel.", 65)
     e.mistake("a norm has one weight a channel, no matrix.", 65 * 4096**2)
     e.mistake("one norm too many: none stands after the embedding.", 66 * 4096)
+    e.mistake("a layer has two norms, one before each half, not three.", 97 * 4096)
+    e.mistake("a norm runs over all 4,096 channels, not over the 128 of a head.", 65 * 128)
+    e.mistake(
+        "both norms of a layer are as wide as the model, 4,096: none is inside the MLP.", 32 * (4096 + 11008) + 4096
+    )
 
 
 def fold(weight, matrix):
@@ -161,7 +184,10 @@ def folded(e):
     e.case("one channel", e.randn(1), e.randn(1, 4))
     for columns in (lambda w, m: m * w, lambda w, m: w * m, lambda w, m: m @ torch.diag(w)):
         e.mistake("the columns are multiplied: each channel meets one row.", columns)
-    e.mistake("multiply each row by its own weight; a product with a vector adds the rows up.", lambda w, m: w @ m)
+    for product in (lambda w, m: w @ m, lambda w, m: m @ w):
+        e.mistake("multiply each row by its own weight; a product with a vector adds the rows up.", product)
+    e.mistake("the matrix comes back as it was: the weight is not in it.", lambda w, m: m)
+    e.mistake("the weight is multiplied twice: once is enough.", lambda w, m: w[:, None] ** 2 * m)
     e.mistake("divided: it multiplies.", lambda w, m: m / w[:, None])
     e.mistake("the weight is added: it multiplies.", lambda w, m: m + w[:, None])
     e.mistake("the result is transposed.", lambda w, m: (w[:, None] * m).T)
@@ -186,6 +212,28 @@ def by_hand(e):
         "r is taken as a constant: it depends on x, too.": lambda x, d, r, m: d / r,
         "the second part has the wrong sign.": lambda x, d, r, m: d / r + x / r**3 * m,
         "r to the power 3: 1/r^2, and 1/r from the root.": lambda x, d, r, m: d / r - x / r**2 * m,
+        "r to the power 3: the root brings 1/r, and the division 1/r^2.": lambda x, d, r, m: d / r - x / r * m,
+        "r is the root: this is its square.": lambda x, d, r, m: d / r**2 - x / r**6 * m,
+        "a factor 2 is left: that of x squared and the half of the root cancel.": lambda x, d, r, m: (
+            d / r - 2 * x / r**3 * m
+        ),
+        "the first part is missing, d / r.": lambda x, d, r, m: -x / r**3 * m,
+        "x and d have changed places.": lambda x, d, r, m: x / r - d / r**3 * m,
+        "an axis is lost: `.mean(-1, keepdim=True)`.": lambda x, d, r, m: d / r - x / r**3 * m.squeeze(-1),
+        "the mean of the product d x, not of d alone.": lambda x, d, r, m: d / r - x / r**3 * d.mean(-1, keepdim=True),
+        "the mean of the product d x: x belongs under the mean, not before it.": lambda x, d, r, m: (
+            d / r - x**2 / r**3 * d.mean(-1, keepdim=True)
+        ),
+        "the mean of d x runs over tokens, not over channels.": lambda x, d, r, m: (
+            d / r - x / r**3 * (d * x).mean(0, keepdim=True)
+        ),
+        "d x was divided by C, but not added up over the channels.": lambda x, d, r, m: (
+            d / r - x / r**3 * d * x / x.shape[-1]
+        ),
+        "the part along x is removed, but nothing is divided by r.": lambda x, d, r, m: d - x * m / mean(x),
+        "all of the part along x is removed: with eps a little of it stays, x / r^3.": lambda x, d, r, m: (
+            (d - x * m / mean(x)) / r
+        ),
         "the mean of d x became a sum.": lambda x, d, r, m: d / r - x / r**3 * m * x.shape[-1],
         "d x was not averaged: each channel moves all of them.": lambda x, d, r, m: d / r - x / r**3 * d * x,
         "the first part lacks 1/r.": lambda x, d, r, m: d - x / r**3 * m,
@@ -199,6 +247,14 @@ def by_hand(e):
         "eps is forgotten in r.": lambda x, d, r, m: d / mean(x).sqrt() - x / mean(x).sqrt() ** 3 * m,
     }.items():
         e.mistake(hint, with_parts(wrong))
+    e.mistake("eps is always 1e-5: use the argument.", lambda x, d, eps=1e-5: backward(x, d))
+    e.mistake("eps outside the root: r = sqrt(mean + eps).", eps_outside)
+
+
+def eps_outside(x, d, eps=1e-5):
+    """A wrong one: eps is added to the root."""
+    r = mean(x).sqrt() + eps
+    return d / r - x / r**3 * (d * x).mean(-1, keepdim=True)
 
 
 def with_parts(formula):

@@ -84,8 +84,9 @@ memories({"LLaMA": model, "RWKV-7": rwkv}, tokenizer, SENTENCE, question, at=8)
 
 # %% [markdown]
 # At the 17th token they keep equally much, and from there on the LLaMA keeps more, another 4 KiB with every token. It forgets
-# nothing, and it pays for every token again and again. The RWKV pays the same for a sentence as for a book, and has to choose
-# what it forgets. What can each of them do, and what does it cost? That is what you find out in this course.
+# nothing, and for each new token it reads all that it has kept. The RWKV's memory is as large after a sentence as after a
+# book, and so is its work for one more token, but it has to choose what it forgets. What can each of them do, and what does
+# it cost? That is what you find out in this course.
 
 # %% [markdown]
 # ## Did it learn by heart?
@@ -107,8 +108,11 @@ floor = corpus.floor_bits_per_byte
 told = [tell(model, tokenizer, temperature=0.8, seed=seed) for seed in tqdm(range(10), leave=False)]
 known = set(corpus.documents_train)
 copied = sum(text in known for text in told)
+sound = sum(map(tales.facts_hold, told))
 print(f"of 10 stories: {sum(map(tales.is_story, told))} keep to the grammar,", end=" ")
-print(f"{sum(map(tales.facts_hold, told))} do not contradict themselves, {copied} stood in the training text")
+print(f"{sound} do not contradict themselves, {copied} stood in the training text")
+if sound < 8:
+    print("A story holds many facts, and one slip is enough to contradict them.")
 bits = floor * sum(len(one.encode("utf-8")) for one in told) / len(told)
 guess.reveal(
     "none" if copied == 0 else "two or three" if copied < 5 else "most",
@@ -129,7 +133,9 @@ prefix, answer, choices = example.questions[-1]
 print(prefix, "...\n\nanswer:", answer.strip(), "  choices:", [choice.strip() for choice in choices])
 
 # %% [markdown]
-# The chance of a word is the product of the chances of its tokens, one after the other. Logarithms make it a sum.
+# The chance of a word is the product of the chances of its tokens, one after the other. Logarithms make it a sum. The
+# model gives scores, the `logits`, and `log_softmax` makes logarithms of chances of them: you write it yourself below, in
+# exercise 00.1, without the logarithm. `tokenizer.eot` is the token that stands between two texts.
 
 
 # %%
@@ -151,7 +157,7 @@ print("the model says:", best.strip(), "  right" if best == answer else "  wrong
 plots.bars(
     {choice.strip(): chance for choice, chance in zip(choices, torch.tensor(chances).softmax(0).tolist())},
     xlabel="chance among these words",
-    form="{:.3f}",
+    form="{:.4f}",
     alt=f"Bars: the chance that the model gives to each candidate. The right answer is {answer.strip()}.",
 )
 
@@ -172,7 +178,12 @@ hits = [max(words, key=lambda word: log_chance(start, word)) == end for start, e
 right, chance = sum(hits) / len(hits), sum(1 / len(words) for _, _, words in asked) / len(asked)
 near = 1.96 * (right * (1 - right) / len(hits)) ** 0.5  # 95 % of such samples lie within this of the truth
 print(f"right in {right:.0%} of {len(asked)} questions, give or take {near:.0%}; a blind guess in {chance:.0%}")
-guess.reveal(guess.choices[2 if right > 2 / 3 else 1 if right > chance + 0.1 else 0])
+guess.reveal(
+    guess.choices[2 if right > 2 / 3 else 1 if right > chance + 0.1 else 0],
+    f"It slips about once in {1 / (1 - right):.0f} questions, and a story holds many such places."
+    if 0.5 < right < 1
+    else "",
+)
 
 # %% [markdown]
 # ## How good can it get?
@@ -222,8 +233,8 @@ widgets.explore(
 )
 
 # %% [markdown]
-# At 1 you see the model's own chances. Below 1 the likeliest word takes more and more of them. Above 1 all words become
-# more alike, the unlikely ones among them that the picture does not show.
+# At 1 you see the model's own chances. Below 1 the likeliest word takes more and more of them. Above 1 the chances
+# become more alike, and the unlikely words, which the picture does not show, get a larger part.
 
 # %% [markdown]
 # ## How a lesson works
@@ -342,7 +353,7 @@ bytes_per_token = check("00.3", bytes_per_token)
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# What was divided by what, and on which text? Think of lucky stories, of the training text, of bytes and tokens.
+# What was divided by what, and on which text? Think of stories that happen to be easy, of the training text, of bits and nats.
 #
 # </details>
 
@@ -391,6 +402,10 @@ progress.show()
 # | 14 | [RWKV-6 and 7](14_rwkv6_rwkv7.ipynb) | a memory that erases |
 # | 15 | [training RWKV](15_train_rwkv.ipynb) | the same data, the same budget |
 # | 16 | [linear against quadratic](16_linear_vs_quadratic.ipynb) | what each costs |
+# | 17 | [recall](17_recall.ipynb) | what a fixed state forgets |
+# | 18 | [evaluation](18_evaluation.ipynb) | what a score says, and what it doesn't |
+# | 19 | [instruction tuning](19_instruction_tuning.ipynb) | the same model does as it is told |
+# | 20 | [compute budgets](20_compute_budgets.ipynb) | parameters or tokens, you choose |
 # | 21 | [real weights](21_real_weights.ipynb) | published weights in your code |
 #
 # Each builds one part, and the next imports it from `lib`, the course's small library. A term is explained where you first

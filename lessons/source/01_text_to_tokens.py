@@ -51,14 +51,15 @@ print(f"the most frequent {often}; others {rare}")
 # The lost words are not *and* or *the*. They are names and rare words, which carry the news. *Apemantus* stands on the
 # stage, and the model can neither read nor say his name. More text does not cure this: people make new words every day.
 #
-# The other plain idea is one number for each letter. Then hardly anything is unknown. But a sequence of letters is long,
-# and attention compares each position with every other one (lesson 05), so twice the length costs four times the work.
+# The other plain idea is one number for each character: letters, spaces, signs. Then hardly anything is unknown. But a
+# sequence of characters is long, and attention compares each position with every other one (lesson 05), so twice the
+# length costs four times the work.
 
 # %% tags=["nbval-check-output"]
 play = shakespeare.documents_validation[-1]
-words, letters = len(play.split()), len(play)
-print(f"Timon has {words:,} words and {letters:,} letters: {letters / words:.1f} times as long,")
-print(f"and attention over all of it compares {(letters / words) ** 2:.0f} times as many pairs")
+words, characters = len(play.split()), len(play)
+print(f"Timon has {words:,} words and {characters:,} characters: {characters / words:.1f} times as long,")
+print(f"and attention over all of it compares {(characters / words) ** 2:.0f} times as many pairs")
 
 # %% [markdown]
 # You want pieces in between: whole words where they are frequent, parts of words where they are rare, and nothing unknown,
@@ -78,7 +79,10 @@ for character in "Aé한🐉":
     print(
         f"{character}  number {code:7,}  = {code:21b}  bytes {' '.join(f'{b:08b}' for b in character.encode('utf-8'))}"
     )
-guess.reveal(["none", "one", "two", "three"][len("한".encode())], "Where English has one number, Korean has three.")
+guess.reveal(
+    ["none", "one", "two", "three"][len("한".encode())],
+    "An English letter is one byte. This syllable writes three sounds, in one character of three bytes.",
+)
 
 # %% [markdown]
 # Read the bits. A byte that begins with 0 is a character by itself. `110`, `1110` and `11110` begin a character of two,
@@ -454,7 +458,9 @@ figures.prices(
     LLAMA_LANGUAGES,
     ylabel="tokens for the same names",
     alt="A dot a language, 195 of them, for three tokenizers, on a logarithmic axis. English is lowest everywhere. LLaMA's 20"
-    " languages, filled, lie low. Korean falls from 3,000 tokens with GPT-2 to 1,200 with World; Amharic stays near 4,000.",
+    f" languages, filled, lie low, but for those in Cyrillic with GPT-2. Korean goes from {costs['GPT-2']['ko']:,} tokens with"
+    f" GPT-2 to {costs['RWKV World']['ko']:,} with World, Amharic from {costs['GPT-2']['am']:,} to"
+    f" {costs['RWKV World']['am']:,}.",
 )
 
 # %% [markdown]
@@ -485,9 +491,10 @@ for name, each in tokenizers.items():
     print(f"{name:11}{', '.join(row)}; of {len(syllables)} syllables {own:.0%} have a token")
 
 # %% [markdown]
-# (CJK are the Chinese characters, Hangul is Korean.) Korean can write 11,172 syllables. The LLaMA type has a token for the
-# few hundred most frequent ones, so it seldom falls back to bytes. But where it does, it pays three tokens for one
-# syllable, as GPT-2 nearly always does.
+# (CJK are the Chinese characters, Hangul is Korean.) Korean can write 11,172 syllables. The LLaMA type has a token for
+# the few hundred most frequent ones, so it seldom falls back to bytes. But where it does, it pays three tokens for one
+# syllable, one for each byte. GPT-2, with next to no Korean in its vocabulary, pays two or three for each: count the
+# tiger's.
 #
 # **What that means.** A model works token by token, so this one number decides several costs: how much fits into its
 # context of 2,048 tokens, what it costs to train on the same content, what attention costs. Put in a language of your own.
@@ -506,13 +513,15 @@ for code in ("en_Latn", "ko_Kore", "ja_Jpan", "am_Ethi", MINE):
 
 # %% [markdown]
 # The last two columns are measured on running text, articles of the Declaration of Human Rights (the package
-# `gflanguages`). They are not the same article in each language, so compare **bytes per token** there, and not counts.
-# Tokens per word, called **fertility**, says nothing in Japanese, which writes no spaces.
+# `gflanguages`). They are not the same article in each language, so look at **bytes per token** there, and not at counts.
+# Even so, mind the unit: a letter of English is one byte, a syllable of Korean three, so 2.3 bytes are less than one
+# syllable. Tokens per word, called **fertility**, says nothing in Japanese, which writes no spaces.
 #
 # ## Why did LLaMA leave out Korean, Chinese and Japanese?
 #
-# What the paper says (Touvron et al. 2023, section 2.1): its Wikipedia covers "20 languages, which use either the Latin or
-# Cyrillic scripts". From the web, two thirds of the whole, pages that are not English were removed. It gives no reason.
+# What the paper says (Touvron et al. 2023, section 2.1): its Wikipedia covers "20 languages, which use either the Latin
+# or Cyrillic scripts". From the web, two thirds of the whole, pages that are not English were removed. The paper gives no
+# reason.
 #
 # A popular answer is that they were too expensive. Test it: do the languages that were left out cost more than those that
 # were taken?
@@ -622,7 +631,8 @@ print("".join(broken_stream(pieces)))
 
 # %% [markdown]
 # Repair it. Return one string for each token: the characters that it completes, or an empty string where it completes
-# none. Bytes that can never become a character are shown as `�`, and must not stop what follows.
+# none. Bytes that can never become a character are shown as `�`, and must not stop what follows. A character that is still
+# unfinished at the last token is not shown, for more may come. Each call begins with nothing in hand.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -657,9 +667,10 @@ stream = check("01.4", stream)
 # **Exercise 01.5** · implement · ●●○ · 15 min · 3 points · teaches how large a vocabulary should be · needs nothing else
 #
 # Why not a million tokens? Because the last layer of a model, its head, scores **each** token of the vocabulary, at each
-# step. Count the work to read one **byte**. A model of $L$ layers and width $C$ has about $12\,C^2$ weights in each layer,
-# and with $V$ tokens its head has $V C$. For each token that is read, each weight costs one multiplication and one addition.
-# (The table at the bottom, which gives each token its vector, is only looked up and costs nothing.)
+# step. Write `flops_per_byte`, the work to read one **byte**: the additions and multiplications. A model of $L$ layers
+# and width $C$ has about $12\,C^2$ weights in each layer, and with $V$ tokens its head has $V C$. For each token that is
+# read, each weight costs one multiplication and one addition. (The table at the bottom, which gives each token its
+# vector, is only looked up and costs nothing.)
 #
 # <details><summary>Hint 1</summary>
 #
@@ -707,9 +718,10 @@ plots.curves(
 )
 
 # %% [markdown]
-# Look where each curve is lowest. A larger model wants a larger vocabulary, because its head weighs less beside its layers.
-# The course's models are about as large as the smallest one here, and their vocabulary has 2,048 tokens. LLaMA's 32,000
-# were chosen for models thousands of times as large.
+# Look where each curve is lowest. A larger model wants a larger vocabulary, because its head weighs less beside its
+# layers. The largest falls to the right edge, so its best size may lie beyond what was tried. The smallest is about as large
+# as the course's models. It hardly cares whether it has 1,024 tokens or 2,048, and theirs have 2,048. LLaMA's 32,000 were
+# chosen for models thousands of times as large.
 #
 # ## In the wild
 #
@@ -746,7 +758,7 @@ for name, each in tokenizers.items():
 # - Sennrich, Haddow and Birch, [Neural Machine Translation of Rare Words with Subword Units](https://arxiv.org/abs/1508.07909):
 #   where BPE for text comes from, with the algorithm in fifteen lines.
 # - Petrov et al., [Language Model Tokenizers Introduce Unfairness Between Languages](https://arxiv.org/abs/2305.15425):
-#   your last figure for more tokenizers, on parallel text.
+#   your figure of prices for more tokenizers, on parallel text.
 # - Touvron et al., [LLaMA](https://arxiv.org/abs/2302.13971), section 2.1: half a page on data and tokenizer. Read what it
 #   says, and what it doesn't.
 # - Peng et al., [Eagle and Finch](https://arxiv.org/abs/2404.05892), section 5: why RWKV left BPE for the World trie.

@@ -47,7 +47,8 @@ print("one vector for each of", len(tokens), "tokens:", tuple(vectors.shape) == 
 
 # %% [markdown]
 # Now a deep network in its plainest form. Each layer computes something from the vector and **adds** it: `x + f(x)`. The
-# weights are random, as they are in a network before its first training step.
+# weights are random, as they are in a network before its first training step. Watch the **size** of the vectors, which is
+# measured here by the root of the mean of their squares.
 
 # %%
 torch.manual_seed(2)
@@ -98,7 +99,9 @@ guess.reveal(
 
 # %% [markdown]
 # The deep network knows nothing, and yet it is sure of itself. Training would first have to undo that. And numbers in half
-# precision can't be larger than 65,504, so a few layers more, and they overflow.
+# precision can't be larger than 65,504: compare that with the largest number above, and with the factor a layer.
+# (Without any layer the loss lies half a nat above $\ln V$. That is the random head: its scores are not all equal, they
+# scatter around 0 with a spread of 1. No norm can take that away, and the first steps of training do.)
 #
 # What did the layers do to the vectors? Two things: they turned them, and they made them longer. The first is the work
 # of the network. The second is a nuisance. **Can you keep the direction and drop the length?**
@@ -183,7 +186,7 @@ for vector in ([3.0, 4.0], [0.003, 0.004], [0.0, 0.0]):
 # <details><summary>Hint 3: the types</summary>
 #
 # `wide = x.float()` for half precision. But float64 must stay float64: test for it, or the result is less exact than the
-# input. `.to(x.dtype)` at the end, before the weight.
+# input. Go back with `.to(x.dtype)`, and multiply by the weight after that.
 #
 # </details>
 
@@ -279,13 +282,16 @@ guess.reveal(
 # matters, why subtract it? In their experiments models without the subtraction were as good.
 #
 # **Direction kept, length dropped:** one number tells it, the cosine of the angle between a vector before and after the norm.
+# Try it with vectors whose mean is near 0, where the subtraction has little to take away, and with others whose mean is as
+# large as their spread.
 
 # %% tags=["nbval-check-output"]
 torch.manual_seed(5)
-shifted = torch.randn(1000, 64) + 1.0  # vectors whose mean is not zero
-for name, y in {"RMSNorm": rms_norm(shifted, torch.ones(64)), "LayerNorm": F.layer_norm(shifted, (64,))}.items():
-    cosine = F.cosine_similarity(shifted, y, dim=-1).mean()
-    print(f"{name:9}  cosine with the input {cosine:.2f}   size {y.square().mean().sqrt():.2f}")
+centred = torch.randn(1000, 64)
+for mean, x in ((0, centred), (1, centred + 1)):
+    for name, y in {"RMSNorm": rms_norm(x, torch.ones(64)), "LayerNorm": F.layer_norm(x, (64,))}.items():
+        cosine = F.cosine_similarity(x, y, dim=-1).mean()
+        print(f"mean {mean}  {name:9}  cosine with the input {cosine:.2f}   size {y.square().mean().sqrt():.2f}")
 
 # %% [markdown]
 # ## Try it
@@ -318,6 +324,9 @@ widgets.explore(
 )
 
 # %% [markdown]
+# The bend lies where the size is the root of epsilon: there the two add up to twice the square, and the size comes out as
+# 0.71. Vectors ten times as large hardly notice epsilon, and vectors ten times as small stay small.
+#
 # ## What does it cost?
 #
 # The paper says in its first lines that RMSNorm takes 7 to 64 % less time than LayerNorm, "on different models". Check it.
@@ -481,8 +490,8 @@ print(f"{norm_parameters:,} of {PRESETS['llama-7b'].n_params:,}")
 # %% [markdown]
 # **Exercise 02.4** · implement · ●●○ · 10 min · 3 points · teaches why some engines have no norm weights · needs 02.1
 #
-# After a norm with weight $g$ comes a matrix: `rms_norm(x, g) @ W`. Give the matrix `V` for which
-# `rms_norm(x, ones) @ V` is the same. Then the weights cost nothing when the model runs.
+# After a norm with weight $g$ comes a matrix: `rms_norm(x, g) @ W`. Give the matrix `M` for which
+# `rms_norm(x, ones) @ M` is the same. Then the weights cost nothing when the model runs.
 #
 # <details><summary>Hint 1</summary>
 #

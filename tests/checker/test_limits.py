@@ -66,6 +66,13 @@ def test_code_beyond_its_time_is_stopped_and_says_so():
     assert limit.left < 0 and isinstance(limit.run(lambda: busy(60)).error, TooLong)
 
 
+def test_a_loop_that_a_busy_machine_slows_is_not_said_to_wait(monkeypatch):
+    monkeypatch.setattr(limits, "WAITS", 0)
+    monkeypatch.setattr(limits, "PATIENCE", 0.5)
+    assert "loop that never ends, or is the machine busy?" in str(Limit(30).run(lambda: busy(60)).error)
+    assert "wait for something" in str(Limit(30).run(lambda: time.sleep(3)).error)
+
+
 def test_several_runs_share_one_budget():
     limit = Limit(0.5)
     assert limit.run(lambda: busy(0.35)).error is None
