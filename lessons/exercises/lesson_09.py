@@ -10,6 +10,8 @@ from lessons.exercises.lesson_09_wrong import (
     WRONG_MIN_P,
     WRONG_PENALTIES,
     WRONG_TOP_P,
+    best,
+    by_sign,
     continue_greedily,
     keep_min_p,
     loop,
@@ -24,6 +26,41 @@ check = checks.check
 SMALL = LlamaConfig(19, n_layers=2, d_model=24, n_heads=6, n_kv_heads=2, d_head=4, d_ff=40, context_length=40)
 
 
+def by_place(logits, p):
+    """Write with indices that hold for one row alone."""
+    result, place = logits.clone(), logits.argsort(-1, descending=True)
+    result[place[keep_top_p(logits.gather(-1, place), p) == -torch.inf]] = -torch.inf
+    return result
+
+
+def by_marks(gone, back=True):
+    """Return a top-p by gone(shares in falling order, p) -> what falls out; back: to the old places."""
+
+    def answer(logits, p):
+        ordered, place = logits.sort(dim=-1, descending=True)
+        out = gone(ordered.softmax(-1), p)
+        return logits.masked_fill(out.gather(-1, place.argsort(-1)) if back else out, -torch.inf)
+
+    return answer
+
+
+MORE_TOP_P = {
+    "the mask is still in sorted order: gather it with `place.argsort(-1)`.": by_marks(
+        lambda s, p: (s.cumsum(-1) - s >= p).index_fill(-1, torch.tensor([0]), False), back=False
+    ),
+    "chances come back, and 0 for what is cut: logits, and -inf.": lambda z, p: z.softmax(-1).masked_fill(
+        keep_top_p(z, p) == -torch.inf, 0.0
+    ),
+    "each token's own chance is compared with 1 - p: add up the chances of those before it.": by_marks(
+        lambda s, p: s < 1 - p
+    ),
+    "the sum runs over the rows: `cumsum(-1)`.": by_marks(
+        lambda s, p: (s.cumsum(0) - s >= p).index_fill(-1, torch.tensor([0]), False)
+    ),
+    "`result[place[gone]]` counts along the first axis: gather the mask, and masked_fill.": by_place,
+}
+
+
 @checks.exercise("09.1", keep_top_p, points=4, batch=(0,), gradients=False)
 def nucleus(e):
     """Rows of logits in any order, one sure of itself, one hot, and the edges of p."""
@@ -36,7 +73,7 @@ def nucleus(e):
     e.case("p = 1 keeps all", e.randn(2, 5), 1.0, hint="with p = 1 nothing falls out.")
     e.case("large logits", 100 + 3 * e.randn(2, 8), 0.8)
     e.case("some are cut already", torch.tensor([[1.0, -torch.inf, 2.0, 0.5, -torch.inf]]), 0.9)
-    for hint, wrong in WRONG_TOP_P.items():
+    for hint, wrong in (WRONG_TOP_P | MORE_TOP_P).items():
         e.mistake(hint, wrong)
 
 
@@ -52,6 +89,18 @@ def min_p(e):
     e.case("large logits", 300 + 2 * e.randn(2, 5), 0.3)
     for hint, wrong in WRONG_MIN_P.items():
         e.mistake(hint, wrong)
+    e.mistake(
+        "ln m is multiplied by the largest logit: it is added.",
+        lambda z, m: z.masked_fill(z < best(z) * torch.tensor(m).log(), -torch.inf),
+    )
+    e.mistake(
+        "that is the logarithm to base 10: the natural one, `log`.",
+        lambda z, m: z.masked_fill(z < best(z) + torch.tensor(m).log10(), -torch.inf),
+    )
+    e.mistake(
+        "chances come back, and -inf for what is cut: it is the logits that stay.",
+        lambda z, m: z.softmax(-1).masked_fill(keep_min_p(z, m) == -torch.inf, -torch.inf),
+    )
 
 
 def fixed_model():
@@ -76,6 +125,45 @@ def call_loop(answer, tokens, n_tokens, stop):
     return {"tokens": told, "each token is read once": sum(read) <= tokens.shape[1] + n_tokens}
 
 
+def by_tokens(choose):
+    """Return a wrong loop: choose(the likeliest (B,), stop, ended (B,)) -> (token, ended)."""
+
+    def answer(model, tokens, n_tokens, stop):
+        state, new, told, ended = None, tokens, [], torch.zeros(len(tokens), dtype=torch.bool)
+        for _ in range(n_tokens):
+            logits, state = model(new, state)
+            token, ended = choose(logits[:, -1].argmax(-1), stop, ended)
+            told.append(token)
+            new = token[:, None]
+        return torch.stack(told, 1)
+
+    return answer
+
+
+def ended_by_prompt(model, tokens, n_tokens, stop):
+    """Count a `stop` in the prompt."""
+    told = continue_greedily(model, tokens, n_tokens, stop)
+    return told.masked_fill((tokens == stop).any(-1, keepdim=True), stop)
+
+
+def last_one_twice(model, tokens, n_tokens, stop):
+    """Read the prompt, then its last token again."""
+    _, state = model(tokens, None)
+    return continue_greedily(lambda new, held: model(new, held or state), tokens[:, -1:], n_tokens, stop)
+
+
+MORE_LOOPS = {
+    "a `stop` in the prompt ends the row: only new tokens count.": ended_by_prompt,
+    "the prompt's last token is read twice: its logits came with the prompt.": last_one_twice,
+    "`ended` holds for one step alone: ended = ended | (token == stop).": by_tokens(
+        lambda token, stop, ended: (token.masked_fill(ended, stop), token == stop)
+    ),
+    "a row that has ended gives 0: it gives `stop`.": by_tokens(
+        lambda token, stop, ended: (token.masked_fill(ended, 0), ended | (token == stop))
+    ),
+}
+
+
 @checks.exercise("09.3", continue_greedily, points=5, call=call_loop, gradients=False)
 def the_loop(e):
     """A batch whose rows end at different times, one that never ends, and a single row."""
@@ -88,7 +176,9 @@ def the_loop(e):
     e.case("one row", prompt[1:2], 6, stop)
     e.case("one new token", prompt, 1, stop)
     e.case("all rows end early", prompt[:1], 14, stop, hint="after the end it gives `stop` up to the last column.")
-    for hint, wrong in WRONG_LOOPS.items():
+    begun = torch.cat([torch.full_like(prompt[:, :1], stop), prompt[:, 1:]], 1)
+    e.case("the prompt begins with `stop`", begun, 9, stop, hint="only a new `stop` ends a row.")
+    for hint, wrong in (WRONG_LOOPS | MORE_LOOPS).items():
         e.mistake(hint, wrong)
 
 
@@ -107,6 +197,11 @@ def tokens_read(e):
     e.mistake(
         "499 tokens are read for the last one, and `range` leaves its end out: range(100, 500).", sum(range(100, 499))
     )
+    e.mistake(
+        "half of 400 times 500: at the first step 100 are read, and the mean of 100 and 499 is more than 250.",
+        400 * 500 // 2,
+    )
+    e.mistake("that is all pairs of 500: count what each step reads, 100, 101, ... 499.", 500**2)
     e.mistake("not 499 at each step: 100 at the first one.", 400 * 499)
     e.mistake("the prompt is read at each step, not once.", 100 + sum(range(400)))
     e.mistake("this leaves the prompt out: it is read at each step, too.", sum(range(401)))
@@ -128,3 +223,16 @@ def repetition(e):
     e.case("below 1: a reward", 2 * e.randn(2, 7), e.randint(7, 2, 3), 0.5)
     for hint, wrong in WRONG_PENALTIES.items():
         e.mistake(hint, wrong)
+    e.mistake("negative logits become positive: their sign stays.", by_sign(*[lambda z, p: z.abs() / p] * 2))
+    e.mistake(
+        "a share of the logit's size is subtracted: here it is divided, or multiplied.",
+        by_sign(*[lambda z, p: z - z.abs() / p] * 2),
+    )
+    e.mistake(
+        "the largest logit is subtracted first: take the logits as they are.",
+        lambda z, s, p: penalised(z - best(z), s, p),
+    )
+    e.mistake(
+        "`scatter(0, ...)` counts along the rows: the tokens are axis 1.",
+        lambda z, s, p: z.scatter(0, s, penalised(z, s, p).gather(1, s)),
+    )

@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 
 # %%
 model, tokenizer = load_bundle(corpora.DATA / "checkpoints" / "llama-tales")
-EOT = tokenizer.eot
+EOT = tokenizer.eot  # the end of a text, and the token that each new one begins with (lesson 08)
 
 
 def tell_many(n, length=360, **how):
@@ -84,7 +84,7 @@ text = story(told)
 print("a story of the grammar:", tales.is_story(text))
 
 # %% [markdown]
-# Two things can be seen. At most places one token has nearly all the chance, and at a few the story is open. And one bad
+# Two things can be seen. At many places one token has nearly all the chance, and at the others the story is open. And one bad
 # word is enough. The model spreads a little chance over two thousand tokens, most of which can't come, and it draws
 # again and again. If each draw goes wrong with the same small probability, how many stories stay right?
 
@@ -166,7 +166,7 @@ guess.reveal(
 #
 # Write `keep_top_p` for logits (..., V). The logits that fall out become $-\infty$; the others stay as they are, **in their
 # old places**. A token stays if the chances of those before it, in falling order, sum to less than $p$. The likeliest one
-# always stays.
+# always stays. $p$ is above 0 and at most 1.
 #
 # <details><summary>Hint 1: there</summary>
 #
@@ -259,8 +259,9 @@ widgets.explore(
 )
 
 # %% [markdown]
-# At temperature 1 a top-p of 0.95 keeps the words that fit, and cuts what does not. At temperature 2 the same 0.95 lets
-# hundreds of tokens through, because the tail has grown. The two settings depend on each other.
+# At temperature 1 the nine bars hold 99 % of the chance, and at 2 little more than half. So at temperature 1 a top-p of 0.9
+# or 0.95 keeps the words that fit, and cuts what does not. At temperature 2 the same top-p lets hundreds of tokens through,
+# because the tail has grown. The two settings depend on each other.
 #
 # ## The price of variety
 #
@@ -291,6 +292,7 @@ scores = torch.tensor([judge(stories) for stories in told_at.values()])
 # %%
 names = ["in the grammar", "facts hold", "different openings"]
 ends = {name: zip(*(around(share, N) for share in scores[:, i].tolist())) for i, name in enumerate(names[:2])}
+ways = [f"{name}: {', '.join(f'{share:.2f}' for share in scores[:, i])}" for i, name in enumerate(names)]
 plots.curves(
     {name: (TEMPERATURES, scores[:, i]) for i, name in enumerate(names)},
     bands={name: tuple(band) for name, band in ends.items()},
@@ -298,8 +300,7 @@ plots.curves(
     ylabel=f"share of {N} stories",
     ylim=(0, 1.05),
     marks=True,
-    alt="Shares of 64 stories by temperature, with 95 % intervals as bands: those in the grammar and those whose facts hold"
-    " fall from temperature 0.3 on; the share of different openings rises.",
+    alt=f"Shares of {N} stories by temperature, the first two with 95 % intervals. {'; '.join(ways)}.",
 )
 
 # %%
@@ -312,11 +313,18 @@ for name, stories in {"temperature 1": told_at[1.0], **more, "temperature 0.8": 
     )
 
 # %% [markdown]
-# Read the figure from left to right: you pay for variety with stories that break. (Temperature 0 tells one story 64 times,
-# so there its shares are all or nothing.) Then read the table. A lower temperature makes all likely tokens still likelier.
-# Top-p removes the tail, and changes the choice among the likely tokens little. Compare both with temperature 1. And
-# compare the two columns: a story can keep to the grammar and still forget who has the lantern. Say both numbers, and the
-# temperature with them.
+# Read the figure from left to right: you pay for variety with stories that break. Temperature 0 tells one story 64 times,
+# so there the shares are all or nothing, and the interval means nothing. The line of the facts may surprise you: cool
+# stories are near copies of the likeliest one, so they share its fault, if it has one:
+
+# %%
+likeliest = told_at[0.0][0]
+print(likeliest, "\nin the grammar:", tales.is_story(likeliest), "  facts hold:", tales.facts_hold(likeliest))
+
+# %% [markdown]
+# Now read the table above. A lower temperature makes all likely tokens still likelier. Top-p removes the tail, and changes
+# the choice among the likely tokens little. Compare both with temperature 1. And compare the columns: a story can keep to
+# the grammar and still forget who is who, or who has the lantern. Say both numbers, and the temperature with them.
 #
 # ## What the cache saves
 #
@@ -401,7 +409,8 @@ plots.curves(
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Or without softmax: $p_i / p_j = e^{z_i - z_j}$, so compare $z_i$ with $\max_j z_j + \ln m$.
+# Or without softmax: $p_i / p_j = e^{z_i - z_j}$, so compare $z_i$ with $\max_j z_j + \ln m$. (For $m = 0$
+# `math.log` fails, and `torch.tensor(m).log()` gives $-\infty$.)
 #
 # </details>
 
@@ -493,7 +502,7 @@ print(f"{tokens_read:,} against 499: {tokens_read / 499:.0f} times as many")
 # %% [markdown] tags=["solution:09.4"]
 
 # %% [markdown]
-# Greedy text often goes round in circles. CTRL, a model of 2019, had a cure that many programs took over: divide the logit of
+# Greedy text often goes round in circles. [CTRL](https://arxiv.org/abs/1909.05858), a model of 2019, had a cure that many programs took over: divide the logit of
 # each token that stands in the text already by a **penalty** above 1. Here tokens 0 and 3 were used, and the penalty is 2:
 
 
@@ -511,7 +520,7 @@ for name, logits in (("before", row), ("after", penalised(row, used, 2.0))):
 # **Exercise 09.5** · repair · ●●○ · 10 min · 3 points · teaches that a logit's sign means nothing · needs softmax
 #
 # Token 0 got less likely. Token 3 was used too, and got **more** likely. Repair the function: when the penalty is above 1, it
-# must lower the logit of each token in `seen`, whatever its sign. A token that stands twice in the text is penalised once,
+# must lower the logit of each token in `seen`, whatever its sign, and **by that factor**: nothing is subtracted. A token that stands twice in the text is penalised once,
 # as before.
 #
 # <details><summary>Hint 1</summary>
