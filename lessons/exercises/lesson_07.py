@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from lessons.checker.check import Checks
-from lessons.exercises.lesson_07_watch import Remembering, counted, going_on, pair_of, run_model
+from lessons.checker.watch import Remembering, counted, going_on, pair_of, run_model
 from lessons.exercises.lesson_07_wrong import (
     WRONG_BLOCKS,
     WRONG_FORWARDS,

@@ -1,6 +1,7 @@
 """Take out of this process's modules of the course what nobody needs: a right answer that isn't there can't be had."""
 
 import functools
+import importlib
 import sys
 import types
 
@@ -14,8 +15,7 @@ def ours(name):
 
 def module_of(name):
     """Return a module by its name: which parts of the course an answer needs stands in a notebook, not in a program."""
-    __import__(name)
-    return sys.modules[name]
+    return importlib.import_module(name)
 
 
 def part_of(module, name):

@@ -1,4 +1,4 @@
-"""How the checks of lesson 07 watch an answer: what it returns, what it writes into, and what it builds."""
+"""How checks watch an answer: what it returns, what it writes into, and what it builds."""
 
 import torch
 from torch import nn
