@@ -509,7 +509,7 @@ print(f"and on a test that nobody had looked at {statistics.fmean(real):.3f}: th
 # ## The board
 #
 # The course's own entries: equal FLOPs, equal parameters to a percent or so, three seeds each, every command on
-# [a page](BOARD.md). Which neighbours can you tell apart?
+# [a page](../lessons/BOARD.md). Which neighbours can you tell apart?
 
 # %%
 entries = contest.load_entries()
@@ -535,7 +535,7 @@ if max(entry["facts"] for entry in entries) < 0.05:
 # Look at the rings first: three runs of one model. Then at the bars. With three seeds $t$ is 4.3, so a bar is wide, and a
 # place on the board is no proof of an order.
 #
-# **Your turn.** Copy one of the commands of [the board's page](BOARD.md), change **one** thing, write your plan down, and train three seeds.
+# **Your turn.** Copy one of the commands of [the board's page](../lessons/BOARD.md), change **one** thing, write your plan down, and train three seeds.
 # Then `python3 -m lib submit FOLDER --name "my idea"` scores it, and `python3 -m lib board` shows where it stands. With
 # `--board DIR` a class keeps a board of its own, and rules of its own in `DIR/rules.json`.
 #
