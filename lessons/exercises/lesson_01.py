@@ -12,7 +12,6 @@ from lib.text.trie import build_trie, longest_match
 
 checks = Checks("01")
 check = checks.check
-walk, choice, descend, noted = (partial(partial, f) for f in (other.walk, other.by_choice, other.descend, other.noted))
 
 
 def add(e, mistakes):
@@ -36,6 +35,7 @@ def merge_step(e):
     e.case("one symbol", [1], (1, 1), 9)
     e.case("nothing", [], (1, 2), 9)
     e.case("random symbols", [e.size(1, 3) for _ in range(30)], (e.size(1, 3), e.size(1, 3)), 9)
+    walk = partial(partial, other.walk)
     slips = {
         "it goes from right to left: a a a must become aa a, not a aa.": (
             lambda s, pair, new: join(s[::-1], pair[::-1], new)[::-1]
@@ -100,6 +100,7 @@ def rank_cases(e):
 def encode_by_rank(e):
     """Words on which order matters: the earliest merge, not the first from the left, not the longest token."""
     rank_cases(e)
+    choice = partial(partial, other.by_choice)
     slips = {
         "this takes the longest token from the left. That is how World's tokenizer cuts; BPE repeats its merges.": (
             other.greedy
@@ -156,7 +157,7 @@ def trie_cases(e):
 def trie(e):
     """Paths that end in a token, that go past one, and that lead nowhere."""
     trie_cases(e)
-    found = longest_match
+    found, descend, noted = longest_match, partial(partial, other.descend), partial(partial, other.noted)
     slips = {
         "the place where the walk stops need not be a token: remember the last one passed.": other.to_the_end,
         "a node counts that is no token: remember the last one passed that has an id.": descend(any_node=True),
