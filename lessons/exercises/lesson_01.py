@@ -33,9 +33,11 @@ def merge_step(e):
     e.case("the left one stands last", [2, 1], (1, 2), 9, hint="the last symbol has no right neighbour: look first.")
     e.case("pieces of text", ["t", "h", "e", "t", "h"], ("t", "h"), "th")
     e.case("no such pair", [1, 3, 2], (1, 2), 9)
+    e.case("new like left", [1, 2, 2], (1, 2), 1, hint="what you have made is not joined again: go on behind it.")
     e.case("one symbol", [1], (1, 1), 9)
     e.case("nothing", [], (1, 2), 9)
     e.case("random symbols", [e.size(1, 3) for _ in range(30)], (e.size(1, 3), e.size(1, 3)), 9)
+    walk = partial(partial, other.walk)
     slips = {
         "it goes from right to left: a a a must become aa a, not a aa.": (
             lambda s, pair, new: join(s[::-1], pair[::-1], new)[::-1]
@@ -101,6 +103,7 @@ def encode_by_rank(e):
     """Words on which order matters: the earliest merge, not the first from the left, not the longest token."""
     choice = partial(partial, other.by_choice)
     rank_cases(e)
+    choice = partial(partial, other.by_choice)
     slips = {
         "this takes the longest token from the left. That is how World's tokenizer cuts; BPE repeats its merges.": (
             other.greedy
@@ -159,7 +162,7 @@ def trie(e):
     noted = partial(partial, other.noted)
     descend = partial(partial, other.descend)
     trie_cases(e)
-    found = longest_match
+    found, descend, noted = longest_match, partial(partial, other.descend), partial(partial, other.noted)
     slips = {
         "the place where the walk stops need not be a token: remember the last one passed.": other.to_the_end,
         "a node counts that is no token: remember the last one passed that has an id.": descend(any_node=True),
@@ -203,6 +206,7 @@ def stream_cases(e):
     """Add tokens that cut characters, tokens that don't, and bytes that are no text."""
     e.case("a syllable in three tokens", [b"\xed", b"\x95", b"\x9c", b"!"])
     e.case("the text ends within a syllable", [b"a", b"\xed\x95"])
+    e.case("another text", [b"b"], hint="what the text before left over comes into this one: make the decoder inside.")
     e.case("cut in the middle", [b"a \xed\x95", b"\x9c\xea\xb5", b"\xad b"])
     e.case("whole characters", [b"one", " 한국".encode(), "é".encode()])
     e.case("a dragon in four", [bytes([b]) for b in "🐉".encode()])
