@@ -42,6 +42,8 @@ def by_chunks_indeed(answer, q, k, v, chunk):
         raise InWords(f"right, but in far more than the {steps} steps that {chunk} tokens at a time take")
     if effort.largest >= q.shape[2] ** 2:
         raise InWords(f"right, but by the matrix of all pairs, and not by those of {chunk} tokens")
+    if effort.largest < chunk**2:
+        raise InWords(f"right, but in pieces smaller than the {chunk} tokens that were asked for")
     return result
 
 
@@ -170,6 +172,15 @@ def weigher(shares):
     return answer
 
 
+def by_that_form(answer, form, q, k, v):
+    """Call an average, and see that it uses the form that it was given."""
+    used = []
+    result = answer(lambda *z: used.append(z) or form(*z), q, k, v)
+    if not used:
+        raise InWords("right, but `form` is never called")
+    return result
+
+
 @checks.exercise("11.4", averaged, points=3, batch=(1, 2, 3), time=(3, 2))
 def normalised(e):
     """A weighted mean by any of the forms."""
@@ -179,8 +190,18 @@ def normalised(e):
     q, k, v = heads(e, 5, N=3, D=3)
     e.case("small weights", linear_attention, 1e-3 * q.exp(), 1e-3 * k.exp(), v)
     e.case("two tokens", linear_recurrent, *(z[:, :, :2].exp() for z in (q, k, v)))
+    e.case("by the form that is given", linear_recurrent, *(z.exp() for z in heads(e, 5)), call=by_that_form)
     for hint, shares in WRONG_SHARES.items():
         e.mistake(hint, weigher(shares))
+    e.mistake(
+        "`form` is left out: it may be the matrix, the recurrence or the chunks.",
+        weigher(lambda w, v, q, k: w @ v / w.sum(-1, keepdim=True)),
+    )
+    e.mistake("divided by the sum of the result's channels: by the sum of the weights.", by_own_sum)
+    e.mistake(
+        "the ones are one more token: F.pad(v, (0, 1), value=1.0) adds a channel.",
+        lambda form, q, k, v: first(form(q, k, F.pad(v, (0, 0, 0, 1), value=1.0))),
+    )
     e.mistake("the ones stand first, and the last channel is divided by: F.pad(v, (0, 1)).", ones_first)
     e.mistake("q and k have a channel of ones, too: it belongs to the values alone.", padded_all)
     e.mistake("q and k have been through the feature map already.", fed_twice)
@@ -200,6 +221,12 @@ def first(result):
     return result[0] if isinstance(result, tuple) else result
 
 
+def by_own_sum(form, q, k, v):
+    """Divide by the sum of the channels."""
+    y = first(form(q, k, v))
+    return y / y.sum(-1, keepdim=True)
+
+
 def with_ones(end):
     """Return an `averaged` that makes end(y) of the result for values with a channel of ones."""
     return lambda form, q, k, v: end(first(form(q, k, torch.cat([v, torch.ones_like(v[..., :1])], -1))))
@@ -208,6 +235,14 @@ def with_ones(end):
 def fading(q, k, v, w):
     """q, k (B, H, T, N), v (B, H, T, D), w (H,) -> (B, H, T, D), where S <- w * S + k_t^T v_t."""
     return faded(lambda age, w: w ** age.clamp(min=0))(q, k, v, w)
+
+
+def with_softmax(q, k, v, w):
+    """Put a softmax over the faded scores."""
+    hidden = torch.ones(q.shape[2], q.shape[2]).triu(1).bool()
+    return faded(lambda age, w: w ** age.clamp(min=0), lambda z: z.masked_fill(hidden, -torch.inf).softmax(-1))(
+        q, k, v, w
+    )
 
 
 def faded(shares, mask=torch.tril):
@@ -238,9 +273,22 @@ def decay(e):
     )
     e.mistake("there is no mask: a token sees later ones.", faded(lambda age, w: w ** age.abs(), lambda scores: scores))
     e.mistake(
-        "the scores fade from the first axis on: w is (H,), so w[:, None, None].",
+        "all heads fade alike: each has a share of its own, w[:, None, None].",
         lambda q, k, v, w: fading(q, k, v, w.mean().expand(w.shape)),
     )
+    for hint, shape in {
+        "`w` meets the last axis: w is (H,), so w[:, None, None] to go with (T, T).": (-1,),
+        "w[:, None] is (H, 1) and meets the rows: w[:, None, None].": (-1, 1),
+    }.items():
+        e.mistake(
+            hint, lambda q, k, v, w, shape=shape: faded(lambda age, _: w.view(shape) ** age.clamp(min=0))(q, k, v, w)
+        )
+    e.mistake("there is no softmax here: the faded products are the weights.", with_softmax)
+    e.mistake(
+        "the results are divided by sqrt(N): nothing is scaled here.", lambda *a: fading(*a) / a[0].shape[-1] ** 0.5
+    )
+    e.mistake("`triu` keeps the later tokens: tril.", faded(lambda age, w: w ** age.clamp(min=0), torch.triu))
+    e.mistake("the keys are not transposed: q @ k.transpose(-1, -2).", lambda q, k, v, w: ((q @ k) * w).tril() @ v)
     e.mistake(
         "the diagonal is hidden: a token reads itself, `tril()` without -1.", lambda *a: fading(*a) - itself(*a[:3])
     )

@@ -109,6 +109,25 @@ WRONG_STEPS = {
         each(lambda S, k, v: S.detach() + write(k, v))
     ),
     "`+=` works on the state that came in: S = S + ...": in_place,
+    "S begins as N by N: its columns are the value's channels, N by D.": by_steps(
+        each(lambda S, k, v: S + write(k, v)), lambda k, v: k.new_zeros(*k.shape[:2], k.shape[-1], k.shape[-1])
+    ),
+    "query and key are swapped: the key is written, and the query reads.": lambda q, k, v, state=None: linear_recurrent(
+        k, q, v, state
+    ),
+    "the keys are the rows of S, so the query stands before it: q_t[..., None, :] @ S.": by_steps(
+        each(lambda S, k, v: S + write(k, v), lambda q, S: (S @ q[..., None]).squeeze(-1))
+    ),
+    "the state that is given goes into S, and the results leave it out.": lambda q, k, v, state=None: (
+        linear_attention(q, k, v),
+        k.mT @ v + (0 if state is None else state),
+    ),
+    "`.squeeze()` takes away all axes of length 1: `.squeeze(-2)`.": by_steps(
+        each(lambda S, k, v: S + write(k, v), lambda q, S: (q[..., None, :] @ S).squeeze())
+    ),
+    "key and value are multiplied channel by channel: a column times a row.": by_steps(
+        each(lambda S, k, v: S + (k * v)[..., None])
+    ),
     "key and value are multiplied channel by channel and summed: a column times a row.": by_steps(
         each(lambda S, k, v: S + k.sum(-1)[..., None, None] * v[..., None, :])
     ),
@@ -167,6 +186,18 @@ WRONG_CHUNKS = {
     ),
     "the chunks are stacked: they follow each other in time, torch.cat(ys, dim=2).": by_chunks(
         lambda q, k, v, S: (inside(q, k, v) + q @ S, S + k.mT @ v), join=torch.stack
+    ),
+    "the chunks are joined along the batch: torch.cat(ys, dim=2).": by_chunks(
+        lambda q, k, v, S: (inside(q, k, v) + q @ S, S + k.mT @ v), join=lambda ys, axis: torch.cat(ys)
+    ),
+    "this adds v^T k: the keys are the rows of S, k^T v.": by_chunks(
+        lambda q, k, v, S: (inside(q, k, v) + q @ S, S + v.mT @ k)
+    ),
+    "`split(chunk)` cuts the batch into pieces: time is axis 2, split(chunk, dim=2).": by_chunks(
+        lambda q, k, v, S: (inside(q, k, v) + q @ S, S + k.mT @ v), cut=lambda z, chunk, axis: z.split(chunk)
+    ),
+    "64 is only what `chunk` is if nobody says it: split(chunk, dim=2).": by_chunks(
+        lambda q, k, v, S: (inside(q, k, v) + q @ S, S + k.mT @ v), cut=lambda z, chunk, axis: z.split(64, axis)
     ),
     "the state is carried on without gradient.": by_chunks(
         lambda q, k, v, S: (inside(q, k, v) + q @ S.detach(), S.detach() + k.mT @ v)

@@ -212,7 +212,7 @@ guess.reveal(f"{c.d_head // 2}", "2 N T = N² at T = N / 2.")
 # %% [markdown]
 # A formula is one thing, a model that has learned to read is another. Here are two, a LLaMA and an RWKV-7 (you build that in
 # lesson 14), and what they keep of one sentence: each dot is one number, the darker the larger. **Which numbers does one more
-# token change?** Move the tokens, and look at both pictures of each model.
+# token change?** Move the tokens, and look from one model to the other. Then set `shown` to the change.
 
 # %%
 FOLDERS = {"LLaMA": "llama-tales", "RWKV-7": "rwkv-7-tales"}
@@ -223,10 +223,11 @@ memories(readers, tokenizer, SENTENCE, "Which numbers does one more token change
 
 # %% [markdown]
 # The cache gets a new strip, and what stood there before stays as it was. In the state every number is another one: the token
-# is added to all that came before it, $S + k^\top v$, and nobody can take it out again by cutting something off.
+# is added to all that came before it, $S + k^\top v$ (RWKV-7 does more than add), and nobody can take it out again by
+# cutting something off.
 
 # %% [markdown]
-# Look at the flat line: 32 MiB, for a sentence or for a novel. Something must be lost, and below you will see what. First
+# Go back to the flat line of the figure before: 32 MiB, for a sentence or for a novel. Something must be lost, and below you will see what. First
 # the price in time.
 
 # %% [markdown]
@@ -413,7 +414,7 @@ for name, form in (("unbind", lambda *heads: linear_recurrent(*heads)[0]), ("ind
         print(f"{name:7} {T:5,} tokens: {count:12,} numbers written in the backward pass")
 times, growth = counts["indexed"][-1] / counts["unbind"][-1], counts["indexed"][2] / counts["indexed"][1]
 answer = guess.choices[2] if times > 50 else guess.choices[1] if times > 1.5 else guess.choices[0]
-guess.reveal(answer, f"It is {times:.0f} times as many, and twice the tokens make it {growth:.1f} times more.")
+guess.reveal(answer, f"It is {times:.0f} times as many, and twice the tokens make it {growth:.1f} times as many.")
 
 # %% [markdown]
 # The gradient of `k[:, :, t]` with respect to `k` is a tensor as large as `k`, zero everywhere but at $t$. Autograd
@@ -626,7 +627,8 @@ widgets.explore(
 )
 
 # %% [markdown]
-# Twice the channels sharpen the picture a little, and cost twice the state. There is a second limit, however sharp the
+# Softmax gives half of its weight from a loudness of about 4.5 on. The last map gives most there, and that is a twentieth:
+# twice the channels sharpen the picture a little, and cost twice the state. There is a second limit, however sharp the
 # map. $S$ has $N$ rows, and more than $N$ keys can't all be at right angles to each other. So what is read under one key
 # has a little of the others mixed in.
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from lessons.exercises.lesson_11 import faded, first, weigher, with_ones
+from lessons.exercises.lesson_11 import faded, first, with_ones
 from lib.layers.linear_attention import linear_attention
 from tests.exercises.rights import right
 
@@ -101,7 +101,6 @@ right("11.3")(lambda k, a: torch.stack(list(steps_of(k, a)), dim=2))
 right("11.3")(lambda k, a: torch.cat([m[:, :, None] for m in steps_of(k, a)], dim=2))
 right("11.4")(with_ones(lambda y: y[..., :-1] / y[..., -1, None]))
 right("11.4")(lambda form, q, k, v: first(form(q, k, v)) / first(form(q, k, torch.ones_like(v))))
-right("11.4")(weigher(lambda w, v, q, k: (w / w.sum(-1, keepdim=True)) @ v))
 right("11.5")(by_einsum_of_powers)
 right("11.5")(faded(lambda age, w: (age.clamp(min=0) * w.log()).exp()))
 right("11.5")(faded(lambda age, w: torch.where(age >= 0, w ** age.clamp(min=0), torch.zeros(()))))
