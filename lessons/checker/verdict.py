@@ -93,7 +93,7 @@ def compare_nested(yours, expected, tolerance=None):
     mine, theirs = in_order(flatten(yours), flatten(expected)), flatten(expected)
     if [name for name, _ in mine] != [name for name, _ in theirs]:
         if isinstance(yours, dict) and isinstance(expected, dict) and yours.keys() != expected.keys():
-            return Problem(f"its keys are {keys(yours)}, expected are {keys(expected)}"), math.inf
+            return Problem(other_keys(yours, expected)), math.inf
         return Problem(f"it returns {kind(yours)}, expected is {kind(expected)}"), math.inf
     largest = 0.0
     for (name, mine_leaf), (_, their_leaf) in zip(mine, theirs, strict=True):
@@ -113,9 +113,16 @@ def in_order(mine, theirs):
     return sorted(mine, key=lambda leaf: place[leaf[0]])
 
 
-def keys(value):
-    """Return a dict's keys in words."""
-    return ", ".join(map(short, value)) or "none"
+def other_keys(yours, expected):
+    """Say which keys of a dict are missing and which are not expected; three of each are enough."""
+    groups = {"missing are": [key for key in expected if key not in yours]}
+    groups |= {"not expected are": [key for key in yours if key not in expected]}
+    told = [
+        f"{words} {', '.join(map(short, some[:3]))}{', ...' * (len(some) > 3)}"
+        for words, some in groups.items()
+        if some
+    ]
+    return f"its keys are others: {'; '.join(told)}"
 
 
 def compare_leaf(yours, expected, tolerance=None):

@@ -33,7 +33,9 @@ def test_a_dict_is_known_by_its_keys_in_any_order():
     one, two = torch.ones(2), torch.zeros(2)
     assert compare({"b": two, "a": one}, {"a": one, "b": two}) == (None, 0.0)
     assert compare({"b": one, "a": one}, {"a": one, "b": two})[0].words.startswith("result['b']: largest difference")
-    assert compare({"x": one}, {"a": one})[0].words == "its keys are 'x', expected are 'a'"
+    assert compare({"x": one}, {"a": one})[0].words == "its keys are others: missing are 'a'; not expected are 'x'"
+    many = {i: one for i in range(9)}
+    assert compare({}, many)[0].words == "its keys are others: missing are 0, 1, 2, ..."
     assert "a dict of 2" in compare([one, two], {"a": one, "b": two})[0].words
 
 
