@@ -24,7 +24,6 @@ def add(e, mistakes):
 @checks.exercise("01.1", reference=join, points=3)
 def merge_step(e):
     """Numbers and pieces of text; at both ends, overlapping, none, empty."""
-    walk = partial(partial, other.walk)
     e.case("in the middle and at the end", [5, 1, 2, 7, 1, 2], (1, 2), 9)
     e.case("three of a kind", [1, 1, 1], (1, 1), 9, hint="a a a becomes aa a: from the left, and skip what is joined.")
     e.case("five of a kind", [4, 1, 1, 1, 1, 1, 4], (1, 1), 9)
@@ -101,7 +100,6 @@ def rank_cases(e):
 @checks.exercise("01.2", reference=encode_word, points=4)
 def encode_by_rank(e):
     """Words on which order matters: the earliest merge, not the first from the left, not the longest token."""
-    choice = partial(partial, other.by_choice)
     rank_cases(e)
     choice = partial(partial, other.by_choice)
     slips = {
@@ -159,8 +157,6 @@ def trie_cases(e):
 @checks.exercise("01.3", reference=longest_match, points=4)
 def trie(e):
     """Paths that end in a token, that go past one, and that lead nowhere."""
-    noted = partial(partial, other.noted)
-    descend = partial(partial, other.descend)
     trie_cases(e)
     found, descend, noted = longest_match, partial(partial, other.descend), partial(partial, other.noted)
     slips = {
