@@ -32,7 +32,7 @@ FILLERS = re.compile(
     re.I,
 )
 ADVICE = "mend it, put it in backticks where it is code, or add it to tests/data/words.txt where it is a word"
-SLIPS_THAT_ARE_NONE = "derails,lama,thre"  # thre: the beginning of a word, in lesson 01
+SLIPS_THAT_ARE_NONE = "caf,derails,lama,thre"  # thre: the beginning of a word, in lesson 01
 ENGLISH_IN_CHINESE = "bonus|logit|softmax|token shift|FlashAttention"
 SAME_IN_ALL = {"SwiGLU", "GGUF", "min-p", "half-split and interleaved"}
 LONGEST = 40  # words from one stop, colon or semicolon to the next

@@ -189,7 +189,7 @@ figures.valleys({name: by_budget(runs) for name, runs in RUNS.items()}, TRUTH)
 # Look at one line from left to right. The loss falls while more parameters help, and rises when too few tokens are left to
 # train them. The ring is the lowest point of a parabola through the five runs around the best one. (A line without a ring has
 # its lowest run at its edge.) Chinchilla's authors call
-# such lines isoFLOP curves.
+# such lines **[isoFLOP curves](../lessons/GLOSSARY.md#isoflop-curve)**.
 
 # %%
 VALLEYS = {name: {b: figures.lowest(*zip(*sorted(line))) for b, line in by_budget(runs).items()} for name, runs in RUNS.items()}
@@ -220,7 +220,8 @@ for name, runs in RUNS.items():
 #
 # ## A law
 #
-# Chinchilla's third way takes all runs at once. It says that a loss has three parts:
+# Chinchilla's third way takes all runs at once. Its **[scaling law](../lessons/GLOSSARY.md#scaling-law)** says that a loss has
+# three parts:
 #
 # $$L(N, D) = E + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}$$
 #
