@@ -16,10 +16,10 @@ from pathlib import Path
 
 import nbformat
 
-from lessons.tools import landing, live_page, moving
-from lessons.tools.book_house import house
-from lessons.tools.book_lessons import BookError, alt_texts, lesson
-from lessons.tools.npm_package import PackageError
+from lessons.tools.site import landing, live_page, moving
+from lessons.tools.site.house import house
+from lessons.tools.site.lessons import BookError, alt_texts, lesson
+from lessons.tools.site.npm_package import PackageError
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(__file__).parent / "site"
@@ -181,7 +181,7 @@ def main(argv=None):
         count = build(args.out, live=not args.no_live)
         print(f"{count} lessons: open {args.out / 'index.html'}")
         if args.pictures:
-            from lessons.tools.book_pictures import take
+            from lessons.tools.site.pictures import take
 
             print(f"{take(args.out, args.pictures)} pictures in {args.pictures}")
     except BookError as error:

@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlparse
 import nbformat
 import pytest
 
-from lessons.tools import book, book_house, book_lessons
+from lessons.tools import book
+from lessons.tools.site import house, lessons
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "lessons" / "source").glob("*.py"))
@@ -86,7 +87,7 @@ def words_of(text):
 )
 def test_the_first_sentence_of_a_file(tmp_path, text, sentence):
     (tmp_path / "a.py").write_text(text, encoding="utf-8")
-    assert book_house.first_sentence(tmp_path / "a.py") == sentence
+    assert house.first_sentence(tmp_path / "a.py") == sentence
 
 
 def test_every_picture_says_what_it_shows(site):
@@ -154,9 +155,9 @@ def test_a_lesson_does_not_contradict_itself(name):
     assert said and all(cell.cell_type == "markdown" and "With the solution" in cell.source for cell in said)
     text = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
     widgets = sum("widgets.explore(" in cell.source for cell in page.cells if cell.cell_type == "code")
-    assert text.count(book_lessons.STILL) == widgets
+    assert text.count(lessons.STILL) == widgets
     for before, cell in zip(page.cells, page.cells[1:], strict=False):
-        if cell.source == book_lessons.STILL:
+        if cell.source == lessons.STILL:
             assert not re.search(r"^(Move|Drag|Slide)\b|[.?*] (Move|Drag|Slide)\b", before.source, re.M), before.source
     for cell in page.cells:
         hidden = cell.metadata.get("jupyter", {}).get("source_hidden", False)
@@ -165,7 +166,7 @@ def test_a_lesson_does_not_contradict_itself(name):
 
 def test_orders_to_move_go_and_the_question_stays():
     text = "**Who wins?** Move the n, then the\nk. Find the smallest. Set $d$. Moved ones stay."
-    assert book_lessons.ORDERS.sub("", text) == "**Who wins?** Find the smallest. Moved ones stay."
+    assert lessons.ORDERS.sub("", text) == "**Who wins?** Find the smallest. Moved ones stay."
 
 
 def test_the_first_page_has_a_card_for_each_lesson_with_its_minutes(site):
@@ -195,7 +196,7 @@ def test_a_picture_without_words_and_a_folder_of_others_are_refused(tmp_path):
     output = nbformat.v4.new_output("display_data", {"image/png": "aGk="})
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])])
     with pytest.raises(book.BookError, match="04_rope has a picture without alt text"):
-        book_lessons.alt_texts({"04_rope": notebook})
+        lessons.alt_texts({"04_rope": notebook})
     (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(book.BookError, match="holds something that is no book"):
         book.replace(tmp_path, tmp_path / "made")

@@ -4,11 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
-from lessons.tools.npm_package import ONNXRUNTIME_WEB, unpack
+from lessons.tools.site.npm_package import ONNXRUNTIME_WEB, unpack
 from lib.run.checkpoint import load_bundle
 from lib.show import theme
 
-SITE = Path(__file__).parent / "site"
+SITE = Path(__file__).parent
 SCRIPTS = ["bpe.js", "engine.js", "live.js"]
 RUNTIME = ["ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"]
 MODELS = {"llama": ("llama-tales", "LLaMA"), "rwkv": ("rwkv-7-tales", "RWKV-7")}
@@ -33,7 +33,7 @@ def lay_out(source, root, cache):
 def write_model(root, folder, name, checkpoint, title):
     """Write a model's step to `folder`; return what the page has to know of it."""
     # onnx and the exporter take seconds to import, and only this needs them.
-    from lessons.tools.onnx_export import LlamaStep, export, step_of
+    from lessons.tools.site.onnx_export import LlamaStep, export, step_of
 
     model, _ = load_bundle(root / "data" / "checkpoints" / checkpoint)
     step = step_of(model)

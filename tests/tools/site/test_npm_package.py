@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from lessons.tools import npm_package
+from lessons.tools.site import npm_package
 from lib.text.download import DownloadError
 
 

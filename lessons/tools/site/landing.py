@@ -3,8 +3,8 @@
 import html
 import re
 
-from lessons.tools.book_lessons import BookError
 from lessons.tools.cards import MINUTES, PARTS, sources, title
+from lessons.tools.site.lessons import BookError
 
 # Parts of the README that stand on this page too, below the cards, and their headings here.
 KEPT = {"What no other course has": "What no other course has", "Begin": "Run it on your machine"}
@@ -41,7 +41,7 @@ def index(root, names, beside, live):
     parts = dict(part.split("\n", 1) for part in parts)
     if missing := [name for name in KEPT if name not in parts]:
         raise BookError(
-            f"README.md has no part {missing[0]!r}: lessons/tools/landing.py names what the first page takes"
+            f"README.md has no part {missing[0]!r}: lessons/tools/site/landing.py names what the first page takes"
         )
     link = '<a class="front-button front-second" href="live.html">Try the models, live</a>' if live else ""
     picture = re.search(r"^!\[.*\]\(.*\)$", head, re.M)

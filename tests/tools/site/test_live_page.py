@@ -9,14 +9,15 @@ import lab
 import pytest
 import torch
 
-from lessons.tools import book, live_page, npm_package
-from lessons.tools.book_pictures import open_page, served
+from lessons.tools import book
+from lessons.tools.site import live_page, npm_package
+from lessons.tools.site.pictures import open_page, served
 from lib.run.checkpoint import load_bundle
 from lib.run.sample import sample
 from lib.text import tales
 from lib.text.bpe import BPE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHECKPOINTS = ROOT / "data" / "checkpoints"
 TOKENIZER = CHECKPOINTS / "llama-tales" / "tokenizer.json"
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
