@@ -165,8 +165,8 @@ def test_a_lesson_does_not_contradict_itself(name):
 
 
 def test_orders_to_move_go_and_the_question_stays():
-    text = "**Who wins?** Move the n, then the\nk. Find the smallest. Set $d$. Moved ones stay."
-    assert lessons.ORDERS.sub("", text) == "**Who wins?** Find the smallest. Moved ones stay."
+    text = "**Who wins?** Move n, then\nk. Then set $d$ to 0.5, and look. They find it. Moved ones stay. Make it 2."
+    assert lessons.ORDERS.sub("", text).strip() == "**Who wins?** They find it. Moved ones stay."
 
 
 def test_the_first_page_has_a_card_for_each_lesson_with_its_minutes(site):

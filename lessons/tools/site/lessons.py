@@ -6,8 +6,12 @@ import re
 
 import nbformat
 
-# In the cell before a widget: what only a widget that moves can be told to do.
-ORDERS = re.compile(r"(?:(?<=^)|(?<=[.?!] )|(?<=\*\* ))(?:Move|Set|Drag|Slide|Turn|Pull)\b[^.?!]*[.?!]\s?", re.M)
+# In the paragraph before a widget: sentences that tell what to do with it, which only one that moves can answer.
+VERBS = "move|set|drag|slide|turn|pull|change|share|step|make|tilt|try|let|begin with|start from|find"
+FIRSTS = "|".join(verb.capitalize() for verb in VERBS.split("|"))
+ORDERS = re.compile(
+    rf"(?:(?<=^)|(?<=[.?!]\s)|(?<=\*\*\s))(?:(?:First|Then)\s(?:{VERBS})|{FIRSTS})\b.*?[.?!](?:\s|$)", re.S
+)
 STILL = "*In the notebook the next picture has sliders or buttons. Here it stands still.*"
 SAID = "*With the solution in the place of the cell above, the check says:*\n\n```text\n{}\n```"
 
@@ -71,8 +75,9 @@ def arrange_widget(cell, before, moving):
         others = [output for output in cell.outputs if "image/png" not in output.get("data", {})]
         cell.outputs = [*others, nbformat.v4.new_output("display_data", {"text/html": moving})]
         return []
-    for told in [one for one in before[-2:] if one.cell_type == "markdown"]:
-        told.source = ORDERS.sub("", told.source)
+    if before and before[-1].cell_type == "markdown":
+        *others, last = before[-1].source.split("\n\n")
+        before[-1].source = "\n\n".join([*others, ORDERS.sub("", last).strip()])
     return [nbformat.v4.new_markdown_cell(STILL, id=f"{cell.id[:50]}-still")]
 
 
