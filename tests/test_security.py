@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from architecture import files
 
+from lessons.tools.site import npm_package
 from lib import __main__ as commands
 from lib.environment import Environment
 from lib.text import corpora
@@ -149,7 +150,9 @@ def test_every_download_has_a_checksum():
     for source in sources:
         assert source.url.startswith("https://") and source.size > 0 and re.fullmatch("[0-9a-f]{64}", source.sha256)
     made = [path for path, text in files().items() if "Source(" in text and path != "lib.text.download"]
-    assert set(made) <= {"lib.text.corpora"}, "look at the new Sources here, too"
+    assert set(made) <= {"lib.text.corpora", "lessons.tools.site.npm_package"}, "look at the new Sources here, too"
+    package = npm_package.ONNXRUNTIME_WEB
+    assert package.size > 0 and re.fullmatch("[0-9a-f]{64}", package.sha256) and package.integrity[:7] == "sha512-"
     for name, published in hub.HUB.items():
         assert re.fullmatch("[0-9a-f]{40}", published.commit), name
         if name not in UNCHECKED:

@@ -16,7 +16,7 @@ from lib.run.sample import sample
 from lib.text import tales
 from lib.text.bpe import BPE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHECKPOINTS = ROOT / "data" / "checkpoints"
 TOKENIZER = CHECKPOINTS / "llama-tales" / "tokenizer.json"
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]

@@ -10,7 +10,7 @@ from lessons.tools.site import onnx_export
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.rwkv import Rwkv, RwkvConfig
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SIZES = {"vocab_size": 50, "n_layers": 2, "d_model": 32, "d_ff": 48}
 MODELS = {
     "llama": lambda: Llama(LlamaConfig(**SIZES, n_heads=4, n_kv_heads=2, d_head=8, context_length=40)),
