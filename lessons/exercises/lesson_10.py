@@ -1,6 +1,7 @@
 """The checks of lesson 10, layers of different sizes."""
 
 import math
+import statistics
 
 from lessons.checker.check import Checks
 from lessons.checker.limits import InWords
@@ -15,12 +16,15 @@ from lessons.exercises.lesson_10_wrong import (
     exact_width,
     first_for_all,
     last_for_all,
+    lifted,
+    nearest,
     not_the_last,
+    sizes_by,
     total,
     width_plus,
 )
 from lib.models import openelm
-from lib.models.openelm import block_parameters, make_divisible, openelm_config, uniform_like
+from lib.models.openelm import block_parameters, make_divisible, multipliers, openelm_config, uniform_like
 from lib.models.presets import preset
 from lib.run.paired import paired
 
@@ -49,9 +53,36 @@ def divisible(e):
     e.case("10 to multiples of 9", 10, 9, hint="9 is 0.9 of it, and not below: it stays.")
     e.case("8.8 to multiples of 8", 8.8, 8)
     e.case("26.5 to multiples of 8", 26.5, 8)
+    e.case("0 to multiples of 8", 0, 8, hint="at least one multiple.")
+    e.case("8.95 to multiples of 8", 8.95, 8, hint="0.9 of it is 8.055: cut nothing off.")
     e.case("some number", e.size(1, 3000), 2 * e.size(2, 150))
     for hint, wrong in WRONG_ROUNDING.items():
         e.mistake(hint, wrong)
+    e.mistake("0 must become one multiple: max(divisor, ...).", lambda v, m: lifted(nearest(v, m), v, m))
+    e.mistake(
+        "0.9 of the value is cut to a whole number: compare with `0.9 * value` as it is.",
+        lambda v, m: lifted(max(m, nearest(v, m)), int(0.9 * v) / 0.9, m),
+    )
+    e.mistake(
+        "256 stands for the divisor: small multiples are allowed.", lambda v, m: lifted(max(256, nearest(v, m)), v, m)
+    )
+
+
+def by_int(d_model, share):
+    """Return a width that is only cut."""
+    return int(d_model * share)
+
+
+def widths_by_heads(n_layers, d_model, d_head):
+    """Round the widths as the heads are rounded."""
+    return sizes_by(d_ff=lambda d, b: make_divisible(d * b, 4 * d_head))(n_layers, d_model, d_head)
+
+
+def widths_of_channels(n_layers, d_model, d_head):
+    """Take the query channels for d_model."""
+    heads, kv, _ = layer_sizes(n_layers, d_model, d_head)
+    betas = multipliers(0.5, 4.0, n_layers)
+    return heads, kv, [make_divisible(h * d_head * b, 256) for h, b in zip(heads, betas, strict=True)]
 
 
 def layer_sizes(n_layers, d_model, d_head):
@@ -81,12 +112,30 @@ def rule(e):
     e.case("some sizes", e.size(3, 9), 64 * e.size(6, 20), 32)
     for hint, wrong in WRONG_LISTS.items():
         e.mistake(hint, wrong)
+    e.mistake(
+        "the widths stand second: query heads, key/value heads, widths.",
+        lambda *sizes: (lambda lists: [lists[0], lists[2], lists[1]])(layer_sizes(*sizes)),
+    )
+    e.mistake(
+        "beta ends at 4.0: 3.5 is how far it goes from 0.5.",
+        sizes_by(lambda a, b, n: multipliers(a, 3.5 if b == 4.0 else b, n)),
+    )
+    e.mistake("widths are multiples of 256 in each model, not of four heads.", widths_by_heads)
+    e.mistake(
+        "neither is rounded: make_divisible for both.", sizes_by(heads=lambda d, a, N: int(d * a) // N, d_ff=by_int)
+    )
+    e.mistake("the widths are beta times d_model, not times the query channels.", widths_of_channels)
 
 
 def count_parameters(config):
     """Return the parameters of an OpenELM from its config alone."""
     table = config.vocab_size * config.d_model * (1 if config.tied else 2)
     return table + sum(block_parameters(config, i) for i in range(config.n_layers)) + config.d_model
+
+
+def the_first_alone(config):
+    """Return from inside the loop."""
+    return (config.vocab_size + 1) * config.d_model + block_parameters(config, 0)
 
 
 @checks.exercise("10.3", count_parameters, points=3, call=whole)
@@ -102,6 +151,13 @@ def counted(e):
     e.mistake("the norm after the last block is missing.", total(block, last=lambda c: 0))
     for hint, change in WRONG_COUNTS.items():
         e.mistake(hint, total(lambda *z, change=change: block(*z) + change(*z)))
+    for hint, change in {
+        "the output matrix takes n_heads * d_head channels, not d_model.": lambda C, N, H, G, F: C * C - C * N * H,
+        "there are no biases.": lambda C, N, H, G, F: 2 * F + C,
+        "heads are counted, not channels: times d_head.": lambda C, N, H, G, F: 2 * C * (H + G) * (1 - N),
+    }.items():
+        e.mistake(hint, total(lambda *z, change=change: block(*z) + change(*z)))
+    e.mistake("it ends after the first layer: `return` belongs behind the loop.", the_first_alone)
     e.mistake("the first layer is taken for all: add them up one by one.", first_for_all)
     e.mistake("the last layer is taken for all: add them up one by one.", last_for_all)
     e.mistake("the last layer is missing: range(n_layers).", not_the_last)
@@ -135,6 +191,12 @@ def partner(e):
     e.mistake(
         "that is the mean of the widths. The heads differ, too: give what they save to the MLP.",
         lambda c, H, G: round(sum(c.d_ff) / c.n_layers),
+    )
+    e.mistake(
+        "only the first layer is shared out: add up all of them.",
+        lambda c, H, G: width_plus(
+            lambda c, H, G: sum(block_parameters(c, 0) - block_parameters(c, i) for i in range(c.n_layers))
+        )(c, H, G),
     )
     e.mistake(
         "that is the middle of first and last: add up the parameters.", lambda c, H, G: (c.d_ff[0] + c.d_ff[-1]) // 2
@@ -189,6 +251,17 @@ def both_numbers(answer, runs):
     return {"mean difference": result[0], "standard error": result[1]}
 
 
+def gaps(runs):
+    """Return scaled - uniform of each seed."""
+    nats = {(name, seed): loss for name, seed, loss in runs}
+    return [nats["scaled", seed] - loss for (name, seed), loss in nats.items() if name == "uniform"]
+
+
+def not_uniform(runs):
+    """Take whatever is not uniform for scaled; the last one wins."""
+    return difference([(name if name == "uniform" else "scaled", seed, loss) for name, seed, loss in runs])
+
+
 @checks.exercise("10.5", difference, points=4, kind="repair", call=both_numbers)
 def compared(e):
     """Paired by seed, with the standard error of the mean."""
@@ -202,5 +275,13 @@ def compared(e):
     for hint, wrong in WRONG_COMPARISONS.items():
         e.mistake(hint, wrong)
     e.mistake("the sign is turned: scaled - uniform.", lambda runs: (-difference(runs)[0], difference(runs)[1]))
+    e.mistake(
+        "that is the half of the interval for five: the standard error has no 2.78.",
+        lambda runs: (difference(runs)[0], 2.78 * difference(runs)[1]),
+    )
+    e.mistake(
+        "the median of the differences: their mean.", lambda runs: (statistics.median(gaps(runs)), difference(runs)[1])
+    )
+    e.mistake("what is not uniform need not be scaled: ask for the name.", not_uniform)
     e.mistake("that is two standard errors.", lambda runs: (difference(runs)[0], 2 * difference(runs)[1]))
     e.mistake("the order is: first the mean, then its error.", lambda runs: difference(runs)[::-1])

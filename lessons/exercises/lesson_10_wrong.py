@@ -20,7 +20,7 @@ def lifted(rounded, value, divisor):
 
 
 WRONG_ROUNDING = {
-    "the last step is missing: where over a tenth of the value is lost, one multiple more.": lambda v, m: max(
+    "the last step never happens: where over a tenth of the value is lost, one multiple more.": lambda v, m: max(
         m, nearest(v, m)
     ),
     "small values become 0: at least one multiple.": lambda v, m: lifted(nearest(v, m), v, m) if v > m / 2 else 0,

@@ -267,7 +267,7 @@ figures.towers(
 )
 
 # %% [markdown]
-# Layers go upward. Look at the right sides: nearly straight lines, with small bumps where the rounding skips a multiple or
+# Each tower is a model: its layers go upward. Look at the right sides: nearly straight lines, with small bumps where the rounding skips a multiple or
 # takes one twice. The left sides grow in few steps, because heads come in fours.
 #
 # ## Try it
@@ -298,7 +298,8 @@ widgets.explore(
 )
 
 # %% [markdown]
-# The MLPs decide: attention is the smaller part, and its heads change by a whole group or not at all. Read the title while
+# The MLPs decide: their tilt takes the first layer far below the dashed line, and that of the heads moves it a little.
+# Attention is the smaller part, and its heads change by a whole group or not at all. Read the title while
 # you tilt: the total changes although the mean of the multipliers does not. That is the rounding, and it is why two towers
 # that should be equally large may not be.
 #
@@ -434,7 +435,8 @@ print(f"1.1B: first layer {ends[0]:,}, last layer {ends[1]:,}, {ends[1] / ends[0
 # %% [markdown] tags=["solution:10.3"]
 
 # %% [markdown]
-# The first and the last layer of one model differ a lot: from one end to the other the MLP grows eightfold, the heads twofold.
+# The first and the last layer of one model differ a lot: by the rule, the MLP grows
+# eightfold from one end to the other, and the heads twofold.
 #
 # ## Does it help?
 #
@@ -643,6 +645,8 @@ for name, function in {"as it was": compare_badly, "repaired": difference}.items
 # %% [markdown]
 # ## A longer comparison
 #
+# Pairing can't change the mean of the differences. It changes what you know about it: the error.
+#
 # A hundred steps are the steep part of the curve. The command below trained all three towers further, with longer rows and
 # half the rate, and what it measured is on record. Three comparisons are of interest, each with its interval and its
 # $p$: the chance of a mean at least as far from zero if the two towers were equally good.
@@ -712,8 +716,8 @@ for name, config in {"tiny": tiny, "OpenELM-1.1B": billion.config}.items():
     print(f"{name:13} the first layer's MLP is {config.d_ff[0]:,} wide, and it has {config.n_heads[0]} heads")
 
 # %% [markdown]
-# (The 1.5 trillion tokens are from table 1 of OpenELM's paper.) Here a parameter sees a token or two, so the loss tells how
-# **fast** a model learns. There it saw more than a thousand, and what counts is where it **ends**. And our first MLP has a few
+# (The 1.5 trillion tokens are from table 1 of OpenELM's paper.) Here a parameter sees two tokens at most, so the loss tells how
+# **fast** a model learns. There it saw more than a thousand, and what counts is where it **ends**. And our first MLP has two
 # dozen channels for 2,048 different tokens; the first figure shows what a first MLP is worth.
 #
 # What would decide the question at this size? Three towers, and a fourth with the same widths in a random order. Each with
