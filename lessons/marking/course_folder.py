@@ -47,6 +47,7 @@ c.Autograde.autograde_preprocessors = [
 ]  # fmt: skip
 theirs = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader" / "templates"
 c.HTMLExporter.template_name = "numbered"
+c.HTMLExporter.template_file = "numbered.html.j2"
 c.HTMLExporter.extra_template_basedirs = [str(HERE / "lessons" / "marking" / "pages"), str(theirs)]
 '''
 HEADER = """\
