@@ -47,6 +47,7 @@ c.Autograde.autograde_preprocessors = [
 ]  # fmt: skip
 theirs = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader" / "templates"
 c.HTMLExporter.template_name = "numbered"
+c.HTMLExporter.template_file = "numbered.html.j2"
 c.HTMLExporter.extra_template_basedirs = [str(HERE / "lessons" / "marking" / "pages"), str(theirs)]
 '''
 HEADER = """\
@@ -59,7 +60,6 @@ What calls the part that you are to write earns nothing.
 NAMES = 'NAME = ""\nWITH = ""  # whom you worked with'
 BESIDE = "Put the notebook into the folder `lessons` of your copy of the course: it needs `lib` beside it."
 IN_COLAB = "In Colab, the first cell with code fetches the course. Elsewhere, put the notebook beside the folder `lib`."
-CLASS = "lessons"  # where the notebooks of a class lie in its own copy of the course
 
 
 def furnish(to, root, place=None):
