@@ -29,6 +29,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def served(folder):
     """Serve a folder on this machine alone, while the block runs; give its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    server.handle_error = lambda *_: None  # a browser that leaves a page early hangs up
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
