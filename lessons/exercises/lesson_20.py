@@ -23,10 +23,10 @@ def run_flops(n_layers, d_model, d_ff, vocab_size, T, tokens):
 
 
 def _flops(L, C, F, V, T, tokens, attention=4, mlp=3, head=1, a_weight=2, passes=3, pairs=lambda T: (T + 1) / 2,
-           a_pair=4, layers=True, embedding=0):  # fmt: skip
+           a_pair=4, layers=True, embedding=0, one_layer=False):  # fmt: skip
     """Count with one part changed. pairs(T): the keys that a query of a row of T looks at, on average."""
     matrices = (L if layers else 1) * (attention * C * C + mlp * C * F) + (head + embedding) * V * C
-    return passes * tokens * (a_weight * matrices + a_pair * L * C * pairs(T))
+    return passes * tokens * (a_weight * matrices + a_pair * (1 if one_layer else L) * C * pairs(T))
 
 
 @checks.exercise("20.1", run_flops, points=4, gradients=False, tolerance=1e-6)
@@ -55,6 +55,8 @@ def flops(e):
         "the pairs of a whole row are counted for each token: (T + 1) / 2 keys a token.": dict(
             pairs=lambda T: T * (T + 1) / 2
         ),
+        "attention's products are counted for one layer alone.": dict(one_layer=True),
+        "attention's products take three times as much in training, too.": dict(a_pair=4 / 3),
     }.items():
         e.mistake(hint, lambda *given, change=change: _flops(*given, **change))
 
@@ -98,9 +100,15 @@ def optima(e):
         "G is taken to the power alpha + beta: to one over it.": dict(
             G=lambda A, B, a, b: (a * A / (b * B)) ** (a + b)
         ),
+        "`** 1 / (alpha + beta)` divides last: put 1 / (alpha + beta) into brackets.": dict(
+            G=lambda A, B, a, b: a * A / (b * B) / (a + b)
+        ),
         "alpha and beta are swapped in G.": dict(G=lambda A, B, a, b: (b * A / (a * B)) ** (1 / (a + b))),
     }.items():
         e.mistake(hint, lambda *given, change=change: _optimum(*given, **change))
+    e.mistake("D has G below, not above: what is left of C / 6 buys tokens, D = C / (6 N).", lambda A, B, a, b, C: (
+        _optimum(A, B, a, b, C)[0], (a * A / (b * B)) ** (1 / (a + b)) * (C / 6) ** (a / (a + b))
+    ))  # fmt: skip
 
 
 def points(runs):
@@ -214,7 +222,6 @@ def lifetimes(e):
         "training and serving are charged alike: 6 N a token in training, 2 N when it is served.": dict(
             cost=lambda N, D, S: 6 * N * (D + S)
         ),
-        "the tokens of training are added to those served, for every size alike.": dict(cost=lambda N, D, S: N * S + D),
         "the smallest model is taken, whatever it costs.": dict(cost=lambda N, D, S: N),
         "the fewest tokens are taken, whatever they cost.": dict(cost=lambda N, D, S: D),
         "the dearest is taken.": dict(best=max),
@@ -222,6 +229,9 @@ def lifetimes(e):
         "the power is beta where 1 / beta belongs.": dict(invert=lambda B, left, beta: (B / left) ** beta),
         "the fraction is turned over: B stands above.": dict(invert=lambda B, left, beta: (left / B) ** (1 / beta)),
         "A / N^alpha is not taken off the loss.": dict(left=lambda loss, E, n: loss - E),
+        "sizes that never reach the loss stay in: where the rest is not above zero, leave them out.": dict(
+            left=lambda loss, E, n: abs(loss - E - n)
+        ),
         "E is not taken off the loss.": dict(left=lambda loss, E, n: loss - n),
     }.items():
         e.mistake(hint, lambda *given, change=change: _cheapest(*given, **change))
@@ -245,7 +255,7 @@ def mfu(e):
         "the FLOPs a token are missing.": lambda f, t, p: t / p,
         "divided by the tokens a second: more tokens use the machine more.": lambda f, t, p: f / t / p,
         "that is in percent: a share was asked for.": lambda f, t, p: 100 * f * t / p,
-        "the FLOPs come a token already, times 6: here they are multiplied by 6 again.": lambda f, t, p: 6 * f * t / p,
+        "the FLOPs a token hold the factor 6 already: it is here twice.": lambda f, t, p: 6 * f * t / p,
         "the forward pass alone is counted: the FLOPs given are those of training.": lambda f, t, p: f * t / p / 3,
         "that is what is left unused: the share that is used was asked for.": lambda f, t, p: 1 - f * t / p,
         "the peak is taken as FLOPs a token: divide the FLOPs a second that you use by it.": lambda f, t, p: t * p / f,

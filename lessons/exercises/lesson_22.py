@@ -156,6 +156,7 @@ def edited(e):
     e.case("longer rows", _record() | {"length": 384})
     e.case("all at once", _record(validation=0.3) | {"tokens": 7, "curve": [[9, 0.9]]})
     e.case("by a quarter, just", _record(last=1.0, validation=0.81))
+    e.case("by more than a quarter of the validation's", _record(last=1.0, validation=0.78))
     e.case("the last loss, not the lowest", _record(curve=[[1, 7.6], [50, 0.9], [100, 2.4]]))
     for hint, change in lesson_22_wrong.records().items():
         e.mistake(hint, lambda record, change=change: _wrong(record, **change))
@@ -244,6 +245,7 @@ def seeds(e):
         (0.001, 0.02, 50),
         (0.02, 0.008, 1000),
         (0.04, 0.07, 1000),
+        (0.02, 0.02, seeds_needed(0.02, 0.02)),
     ):
         e.case(f"an effect of {effect}, a spread of {spread}", effect, spread, most)
     for hint, change in {
@@ -261,6 +263,12 @@ def seeds(e):
         ),
     }.items():
         e.mistake(hint, lambda effect, spread, most, change=change: _needed(effect, spread, most, **change))
+    e.mistake("`most` itself is never tried: it may be enough.", lambda effect, spread, most: (
+        _needed(effect, spread, most - 1)
+    ))  # fmt: skip
+    e.mistake("where no n up to `most` is enough, return None.", lambda effect, spread, most: (
+        _needed(effect, spread, most) or most
+    ))  # fmt: skip
     e.mistake("t stays that of two seeds here: each n has its own.", lambda effect, spread, most: _needed(
         effect, spread, most, t=lambda n: t_value(1)
     ))  # fmt: skip

@@ -30,7 +30,7 @@ def draw_valleys(runs, floor):
             N, losses = zip(*sorted(points), strict=True)
             shade = 0.35 + 0.65 * (place + 1) / len(budgets)
             ax.plot(N, losses, color=COLORS[family], alpha=shade, marker=MARKS[place % len(MARKS)], markersize=3.5)
-            ax.annotate(f" {budget:.0e}", (N[-1], losses[-1]), fontsize=7, color=COLORS[family], va="center")
+            ax.annotate(f" {budget:.1e}", (N[-1], losses[-1]), fontsize=7, color=COLORS[family], va="center")
             low = lowest(N, losses)
             told.append(f"{family}, {budget:.1e} FLOPs: {min(losses):.2f} nats at {N[losses.index(min(losses))]:,}")
             if low is not None:

@@ -79,7 +79,7 @@ guess.reveal(min(guess.choices, key=lambda words: abs(math.log(float(words.split
 # **Exercise 20.1** · implement · ●●○ · 15 min · 4 points · teaches what a training run costs · needs lessons 03 and 05
 #
 # Count the FLOPs in matrix products of training a LLaMA on `tokens` tokens, in rows of `T`. Each layer has four square
-# attention matrices and the three of SwiGLU. The head counts. The embedding looks up a row, and multiplies nothing.
+# attention matrices and the three of SwiGLU. The output head counts. The embedding looks up a row, and multiplies nothing.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -187,8 +187,9 @@ figures.valleys({name: by_budget(runs) for name, runs in RUNS.items()}, TRUTH)
 
 # %% [markdown]
 # Look at one line from left to right. The loss falls while more parameters help, and rises when too few tokens are left to
-# train them. The ring is the lowest point of a parabola through the five runs around the best one. (A line without a ring has
-# its lowest run at its edge.) Chinchilla's authors call
+# train them. The ring is the lowest point of a parabola, fitted to up to five runs around the best one. (A line without a ring
+# has its lowest run at its end: there is no valley.) The step near 46,000 parameters is a change of shape. The left one of the
+# two has most of its parameters in its tables, and costs fewer FLOPs a token. Chinchilla's authors call
 # such lines **[isoFLOP curves](../lessons/GLOSSARY.md#isoflop-curve)**.
 
 # %%
@@ -198,7 +199,7 @@ for name, lows in VALLEYS.items():
     found = {budget: low for budget, low in lows.items() if low is not None}
     slope = exponent(list(found), [low.N for low in found.values()])
     grown[name] = 100**slope
-    print(f"{name}: best size for each budget", *(f"{b:.0e}: {low.N:,.0f};" for b, low in found.items()))
+    print(f"{name}: best size for each budget", *(f"{b:.1e}: {low.N:,.0f};" for b, low in found.items()))
     print(f"   grows as C to the power {slope:.2f}: 100 times the FLOPs, {grown[name]:.0f} times the parameters")
 nearest = min(guess.choices, key=lambda words: abs(math.log(float(words.split()[1]) / grown["LLaMA"])))
 guess.reveal(nearest, "By LLaMA's valleys.")
@@ -226,7 +227,8 @@ for name, runs in RUNS.items():
 # $$L(N, D) = E + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}$$
 #
 # $E$ is what even an endless model with endless tokens pays: the entropy of the text. The second part is the price of few
-# parameters, the third that of few tokens. By hand, with easy numbers: $A = B = 100$, $\alpha = \beta = 0.5$, and a budget with
+# parameters, the third that of few tokens: $A$ and $B$ say how high each price is, $\alpha$ and $\beta$ how fast it falls. All
+# five numbers are fitted. By hand, with easy numbers: $A = B = 100$, $\alpha = \beta = 0.5$, and a budget with
 # $N D = 10^6$.
 
 # %% tags=["nbval-check-output"]
@@ -235,7 +237,7 @@ for n in (10, 100, 1_000, 10_000, 100_000):
     print(f"N {n:7,}  D {1e6 / n:9,.0f}  {few_parameters:6.2f} + {few_tokens:6.2f} = {few_parameters + few_tokens:6.2f}")
 
 # %% [markdown]
-# The sum is lowest where both parts fall equally fast. Write $D = C / (6N)$, set the derivative by $N$ to zero, and out comes
+# The sum is lowest where a little more $N$ takes off as much of the first part as it adds to the second. Write $D = C / (6N)$, set the derivative by $N$ to zero, and out comes
 #
 # $$N = G \left(\frac{C}{6}\right)^{\frac{\beta}{\alpha + \beta}} \qquad D = \frac{C}{6 N} \qquad G = \left(\frac{\alpha A}{\beta B}\right)^{\frac{1}{\alpha + \beta}}$$
 #
@@ -273,7 +275,7 @@ optimum = check("20.2", optimum)
 # %%
 guess = predict(
     "20.c",
-    "The paper prints alpha = 0.34 and beta = 0.28. With two more digits they are 0.3392 and 0.2849. How much does that change"
+    "The paper prints alpha = 0.34 and beta = 0.28. In its source files they are 0.3392 and 0.2849. How much does that change"
     " the tokens a parameter for Chinchilla's own budget?",
     ["by under 5 %", "by about 10 %", "by more than a third"],
 )
@@ -353,13 +355,20 @@ for name, runs in RUNS.items():
     for words, choose in (("last points", points), ("all points", all_points)):
         law = FITS[name, words] = fit(*zip(*choose(with_curves(runs))))
         ratio = (lambda n, d: d / n)(*law.optimum(1e12))
-        print(f"{name:7} {words:12} E {law.E:.3f}, alpha {law.alpha:.2f}, beta {law.beta:.2f}; at 1e12 FLOPs {ratio:6.1f} tokens a parameter")
+        print(f"{name:7} {words:12} alpha {law.alpha:.2f}, beta {law.beta:.2f}; at 1e12 FLOPs {ratio:6.1f} tokens a parameter")
 
 # %% [markdown]
-# In the middle of a schedule the rate is still high, and the loss is higher than that of a run which was planned to end there.
-# So a fit with all points gets its steps of tokens wrong, and with them the answer that you asked it for:
+# In the middle of a schedule the rate is still high. Here are two runs that have read equally many tokens. One is in its
+# middle, the other was planned to end there. With points of the first kind the fit answers your question differently.
 
 # %%
+for one in RECORD["predicted"]:
+    for run in RECORD["runs"]:
+        halfway = one["outcome"]["middle"][-1]
+        same = (run["family"], run["parameters"]) == (one["family"], one["outcome"]["parameters"])
+        if same and abs(run["tokens"] / halfway["tokens"] - 1) < 0.01:
+            print(f"{FAMILIES[run['family']]}, {run['parameters']:,} parameters, {run['tokens']:,} tokens:"
+                  f" {halfway['nats']:.2f} nats in the middle of a schedule, {run['nats']:.2f} at the end of one")  # fmt: skip
 for name in RUNS:
     one, other = ((lambda n, d: d / n)(*FITS[name, words].optimum(1e12)) for words in ("last points", "all points"))
     print(f"{name}: points from the middle ask for {abs(other / one - 1):.0%} {'more' if other > one else 'fewer'} tokens a parameter")
@@ -373,8 +382,8 @@ for name in RUNS:
 # %%
 guess = predict(
     "20.d",
-    f"The entropy is {TRUTH:.3f} nats a token. The interval of E that LLaMA's runs give ...",
-    ["holds it", "lies below it", "lies above it"],
+    f"The entropy is {TRUTH:.3f} nats a token. LLaMA's runs are drawn anew many times, and fitted. Most of the E ...",
+    ["lie around it", "lie below it", "lie above it"],
 )
 
 # %%
@@ -385,8 +394,8 @@ for name, runs in RUNS.items():
         law = fit(*columns)
         low, high = middle([other.E for other in resampled(*columns, law, draws=60)])
         intervals[f"{name}, {words}"] = (law.E, low, high)
-        verdicts[name, words] = "holds it" if low <= TRUTH <= high else "lies below it" if high < TRUTH else "lies above it"
-        print(f"{name:7} {words:15} E = {law.E:.3f}, 95 % interval {low:.3f} to {high:.3f}, {verdicts[name, words]}")
+        verdicts[name, words] = "lie around it" if low <= TRUTH <= high else "lie below it" if high < TRUTH else "lie above it"
+        print(f"{name:7} {words:15} E = {law.E:.3f}, 95 % of the others {low:.3f} to {high:.3f}: they {verdicts[name, words]}")
 figures.floors(intervals, TRUTH)
 guess.reveal(verdicts["LLaMA", "all parameters"])
 
@@ -411,6 +420,9 @@ ends = {name: intervals[f"{name}, all parameters"] for name in RUNS}
 missed = [name for name, (_, low, high) in ends.items() if not low <= TRUTH <= high]
 if missed:
     print(f"The interval of {' and '.join(missed)} misses the truth. These fits are sure of themselves, and wrong.")
+    at_zero = [name for name in missed if ends[name][2] < 0.01]
+    if at_zero:
+        print(f"{' and '.join(at_zero)}: E is pushed to zero, the least that it can be, and so the interval has no width.")
 else:
     print("Both intervals hold the truth.")
 
@@ -422,8 +434,8 @@ else:
 #
 # ## Predict a run, then run it
 #
-# A law earns trust when it predicts. Both laws were asked what the best size should reach with **twice** the largest
-# budget of the grid. The answer went into the record first. Then the run was made.
+# A law earns trust when it predicts. With **twice** the largest budget of the grid, each law was asked which of the grid's
+# sizes, or of two larger ones, is the best, and what it should reach. The answer went into the record first. Then the run was made.
 
 # %%
 guess = predict(
@@ -442,12 +454,16 @@ for one in RECORD["predicted"]:
           f"{one['budget']:.0e} FLOPs\n   predicted {one['made']} from {one['runs']} runs: {one['predicted_nats']:.3f}, "
           f"{one['low']:.3f} to {one['high']:.3f} nats\n   reached {came:.3f}: {came / one['predicted_nats'] - 1:+.1%}, "
           f"{'inside' if hit else 'below' if came < one['low'] else 'above'}")  # fmt: skip
+    size, power = FITS[FAMILIES[one["family"]], "last points"].optimum(one["budget"])[0], exponent(
+        *zip(*[(C, FITS[FAMILIES[one["family"]], "last points"].optimum(C)[0]) for C in (1e10, 1e12)])
+    )
+    print(f"   by the law the best size is {size:,.0f} and grows as C to the power {power:.2f}; look at the valleys' power above")
 words = guess.choices[0 if inside == len(RECORD["predicted"]) else 1 if inside else 2]
 guess.reveal(words, f"{inside} of {len(RECORD['predicted'])}.")
 
 # %% [markdown]
-# The interval knows how the fit wanders when other runs are drawn. It does not know that a rate chosen for small runs may be
-# wrong for a larger one, or that the formula bends. That is why laws are checked with runs like these.
+# The interval knows how the fit wanders when other runs are drawn. It does not know whether the formula bends, or whether a
+# rate chosen for small runs suits a larger one. A run can miss it on either side. That is why laws are checked like this.
 #
 # ## The life of a model
 #
@@ -516,6 +532,10 @@ widgets.explore(
     "How many tokens must be served until 1.1 billion parameters are the cheapest size?",
     served=(10, 16, 0.25, 12, "log10 of the tokens served"),
 )
+
+# %%
+least = next(power for power in (10 + i / 4 for i in range(25)) if cheapest(second[:5], goal, 10**power, SIZES)[0] <= 1.1e9)
+print(f"From about 10^{least:g} tokens on, {10**least / 3e12:.0f} times what TinyLlama read itself.")
 
 # %% [markdown]
 # ## What a machine makes of its FLOPs
@@ -599,13 +619,20 @@ for name, hours in {"TinyLlama": 3456, "Pythia-1.0B": 4830, "MPT-1.3B": 7920}.it
 # ## In the wild
 #
 # So was TinyLlama a waste? By Chinchilla's measure, the best loss for the FLOPs of training, yes: a model of 13 billion would be
-# better. But nobody could run that on a phone. The rule answers one question, "what is the best model for this training?", and
+# better. But such a model is too large for most phones. The rule answers one question, "what is the best model for this training?", and
 # a project may ask another one. What does our own grid say of the rule itself?
 
 # %%
-ratios = {name: {b: b / (6 * low.N) / low.N for b, low in lows.items() if low is not None} for name, lows in VALLEYS.items()}
+def tokens_at(runs, budget, N):
+    """The tokens that a budget pays for at N parameters: those of the run next to it, scaled."""
+    run = min((run for run in runs if run["budget"] == budget), key=lambda run: abs(math.log(run["parameters"] / N)))
+    return run["tokens"] * run["parameters"] / N
+
+
+lows = {name: {b: low for b, low in found.items() if low is not None} for name, found in VALLEYS.items()}
+ratios = {name: {b: tokens_at(RUNS[name], b, low.N) / low.N for b, low in found.items()} for name, found in lows.items()}
 for name, values in ratios.items():
-    print(f"{name}: tokens a parameter at the valley", *(f"{b:.0e}: {v:.0f};" for b, v in values.items()))
+    print(f"{name}: tokens a parameter at the valley", *(f"{b:.1e}: {v:.0f};" for b, v in values.items()))
 every = [value for values in ratios.values() for value in values.values()]
 near = all(10 <= value <= 40 for value in every)
 claim("chinchilla-20", "holds" if near else "does not hold here", f"{min(every):.0f} to {max(every):.0f} at the valleys of two families, 5e10 to 5e12 FLOPs")

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 22. A board that can't be fooled, and how not to fool yourself
+# # 22. A board that is hard to fool, and how not to fool yourself
 #
 # You know all the parts now. Here you make the best tiny model that a budget allows, and hand it in to a **board**. Every
 # board of this kind can be cheated, often without meaning to. This one knows the floor, so some cheating proves
@@ -70,7 +70,7 @@ ratio = sum(nats["cheat", "known"]) / sum(truth["known"])
 guess.reveal(guess.choices[2 if ratio < 0.98 else 1 if ratio < 1.02 else 0])
 
 # %% [markdown]
-# Whoever writes stories by the grammar throws dice. Nobody can guess dice better than by their odds, on the mean. A model
+# Whoever writes stories by the grammar throws dice. On average, nobody can guess dice better than by their odds. A model
 # that seems to do so has seen the throws. On an ordinary board, with a text whose entropy nobody knows, this score would
 # stand at the top. Here it is a **[proven leak](../lessons/GLOSSARY.md#proven-leak)**.
 #
@@ -304,8 +304,8 @@ write_json(folder / "seed-0" / "record.json", record | {"steps": 15, "tokens": r
 print(*contest.objections(contest.load_runs(folder, small_rules), small_rules), sep="\n")
 
 # %% [markdown]
-# The last two sentences are those of a record that was edited by hand, from 30 steps to 15: tokens and steps fit each other
-# again, and the FLOPs and the curve do not.
+# The last sentences are those of a record that was edited by hand, from 30 steps to 15: tokens and steps fit each other
+# again, and the FLOPs, the curve and the command do not.
 #
 # **What can't be proven.** Whoever trains for twice the steps and forges the whole record, curve and all, is not found by
 # reading it. `python3 -m lib submit FOLDER --rerun 0.1` trains the first tenth of a run again and compares the losses; only the
@@ -326,7 +326,7 @@ print("record:", study["command"], "|", study["machine"])
 
 # %% [markdown]
 # A plan has four lines: the question, the measure, the number of seeds, the rule of decision. **One change at a time**, or you
-# never know which of two it was. **[Paired seeds](../lessons/GLOSSARY.md#paired-seeds)**: in one seed, base and idea read the same rows in the same order.
+# never know which of two it was. (What the budget then forces, here the number of steps, belongs to the idea.) **[Paired seeds](../lessons/GLOSSARY.md#paired-seeds)**: in one seed, base and idea read the same rows in the same order.
 
 # %%
 seeds = study["plan"]["seeds"]
@@ -400,11 +400,13 @@ for idea in failed:
     print(f"'{idea}' sounded good, and is reported as it was found: {word}, {mean:+.3f} ± {half:.3f}.")
 if verdict("batches of 16")[0] == "worse":
     print("With so few steps, each one counts for more than a quieter gradient. At a larger budget that may turn round.")
+for idea in set(study["plan"]["ideas"]) - set(failed):
+    print(f"'{idea}' is taken: {verdict(idea)[1]:+.3f} ± {verdict(idea)[2]:.3f}.")
 steps = {run["arm"]: run["steps"] for run in study["runs"]}
 print("steps that the same FLOPs paid for:", steps)
 
 # %% [markdown]
-# An idea that fails is a result. Leave it out, and the next person spends the same week on it. So a capstone is marked for its plan and
+# An idea that fails is a result. Leave it out, and the next person loses a week on it, too. So a capstone is marked for its plan and
 # its report, not for its place.
 #
 # ## How many seeds?
@@ -450,7 +452,7 @@ for idea in study["plan"]["ideas"]:
 
 # %%
 widgets.explore(figures.draw_seeds, "How many seeds does it take until most studies see the effect?",
-                effect=(5, 60, 5, 20, "effect"), spread=(5, 60, 5, 30, "spread"), seeds=(2, 24, 1, 3, "seeds"))  # fmt: skip
+                effect=(5, 60, 5, 20, "effect, thousandths"), spread=(5, 60, 5, 30, "spread, thousandths"), seeds=(2, 24, 1, 3, "seeds"))  # fmt: skip
 
 # %% [markdown]
 # Each bar is a whole study, of an idea that does help: the thin upright line is the truth. Green squares see it. With the
@@ -463,7 +465,7 @@ widgets.explore(figures.draw_seeds, "How many seeds does it take until most stud
 #
 # **Exercise 22.6** · predict · ●●○ · 5 min · 2 points · teaches what choosing does to a score · needs nothing else
 #
-# By how many standard errors does the best of twenty seem better than it is, on the mean? Guess, or find out with
+# By how many standard errors does the best of twenty seem better than it is, on average? Guess, or find out with
 # `torch.randn(100_000, 20)`.
 #
 # <details><summary>Hint 1</summary>
@@ -509,7 +511,8 @@ print(f"and on a test that nobody had looked at {statistics.fmean(real):.3f}: th
 # ## The board
 #
 # The course's own entries: equal FLOPs, equal parameters to a percent or so, three seeds each, every command on
-# [a page](../lessons/BOARD.md). Which neighbours can you tell apart?
+# [a page](../lessons/BOARD.md). Where bars do not overlap, two entries differ. Where they do, the bars can't decide: pair the
+# seeds, and look at the interval of the difference. Which neighbours can you tell apart at a glance?
 
 # %%
 entries = contest.load_entries()
@@ -527,7 +530,7 @@ families = [entry["bits_above"] for entry in entries if entry["name"] != "LLaMA,
 print(f"Muon minus AdamW, one and the same LLaMA: {statistics.fmean(gap):+.3f}")
 print(f"the best and the worst of the seven that were trained with Muon: {max(families) - min(families):.3f} apart")
 larger = abs(statistics.fmean(gap)) > max(families) - min(families)
-print("So here the optimizer decides more than the family." if larger else "So here the family decides more than the optimizer.")
+print("So for this LLaMA, with these rates, the optimizer decides more than the family." if larger else "So here the family decides more than the optimizer.")
 if max(entry["facts"] for entry in entries) < 0.05:
     print("Facts hold in hardly any story: at this budget a model learns the words, and not yet to look back.")
 
@@ -542,8 +545,8 @@ if max(entry["facts"] for entry in entries) < 0.05:
 # ## In the wild
 #
 # Contests of this kind have taught the field a good deal. `modded-nanogpt` counts the seconds to a given loss, `nanochat`
-# the time to a score of tasks, `parameter-golf` the bits a byte of a model that fits into 16 MB. All of them have a
-# text whose floor nobody knows, and so none can say that a score is impossible. `parameter-golf` asks for the mean of several
+# the time to a score of tasks, `parameter-golf` the bits a byte of a model that fits into 16 MB. None of
+# them knows the floor of its measure, and so none can say that a score is impossible. `parameter-golf` asks for the mean of several
 # seeds, as this board does.
 #
 # ## Recap
