@@ -146,6 +146,8 @@ def who_learns_how(answer, make):
             raise InWords("a group's `params` is a tensor: it must be a list of parameters, [weight]")
         for weight in group["params"]:
             words = f"decays: {bool(group['decays'])}, rate x {float(group['rate']):g}"
+            if id(weight) not in names:
+                raise InWords(f"a group's `params` holds {type(weight).__name__}, not the model's own parameters")
             name = names[id(weight)]
             told[name] = words if name not in told else "in two groups"
     return dict(sorted(told.items()))
@@ -185,7 +187,10 @@ def groups(e):
         "these are the ones that must not decay.": lambda n, w: not large(n, w),
     }.items():
         e.mistake(hint, grouping(decays))
-    e.mistake("every rate is 1: the decays learn at twice the rate.", grouping(large, lambda name, rate: 1.0))
+    e.mistake(
+        "every rate is 1: the decays learn at twice the rate. (`RATES` has ends of names: ask with `endswith`.)",
+        grouping(large, lambda name, rate: 1.0),
+    )
     e.mistake("everything learns at twice the rate.", grouping(large, lambda name, rate: 2.0))
     e.mistake("the low-rank matrices of the decay learn at rate 1: only its bias at 2.", grouping(
         large, lambda name, rate: 2.0 if ".decay" in name else rate
@@ -206,6 +211,9 @@ def groups(e):
     e.mistake("a parameter without a rate of its own stands still: the default is 1.0.", grouping(
         large, lambda name, rate: 0.0 if rate == 1.0 else rate
     ))  # fmt: skip
+    e.mistake("what lies outside of `model.blocks` is in no group: embedding, last norm, head.", lambda model: [
+        group for group in grouping(large)(model) if any(group["params"][0] is w for w in model.blocks.parameters())
+    ])  # fmt: skip
     e.mistake("some parameters are in no group.", lambda model: learning_groups(model)[:1])
 
 

@@ -101,6 +101,10 @@ def moved(e):
         lambda c, n, b=1: b * bytes_per_token(c, n, b),
     )
     e.mistake(
+        "`context` times one token's bytes is no past of a state, nor of a full window: `cost.state_bytes` knows both.",
+        lambda c, n, b=1: bytes_per_token(c, n, b) - cost.state_bytes(c, n) + n * cost.state_bytes(c, 1),
+    )
+    e.mistake(
         "RWKV writes its whole state anew, not one token's part: its state has no such parts.",
         lambda c, n, b=1: bytes_per_token(c, n, b) - (cost.state_bytes(c, n) // 2 if hasattr(c, "generation") else 0),
     )
@@ -162,6 +166,10 @@ def comparison(e):
             fair(o, u, n, b)[1],
         ),
         "both alone: that is fair, too, but the question has a batch.": lambda o, u, n, b: fair(o, u, n, 1),
+        "this is a mean over the whole text as it is read: the next token alone, `decode_flops`.": lambda o, u, n, b: (
+            _reread(o, u, n) / (n + 1),
+            fair(o, u, n, b)[1],
+        ),
         "upside down: how many times as much the *other* needs.": lambda o, u, n, b: fair(u, o, n, b),
         "FLOPs of all texts on one side, of one on the other: a token of each.": lambda o, u, n, b: (
             b * fair(o, u, n, b)[0],
@@ -205,9 +213,12 @@ def fits(e):
         ("eagle-7b", 4, 1),
         ("mistral-7b-v0.1", 24, 2),
         ("mistral-7b-v0.1", 24, 40),
+        ("mistral-7b-v0.1", 24, 60),
         ("tinyllama-1.1b", 4, 3),
     ):
         e.case(f"{name}, {gib} GiB, {batch} texts", preset(name).config, gib * 2**30, batch)
+    eagle = preset("eagle-7b").config
+    e.case("eagle-7b, full to the last byte", eagle, cost.weight_bytes(eagle) + cost.state_bytes(eagle, 1, 6), 6)
     e.case("LLaMA-13B, some room", preset("llama-13b").config, e.size(26 * 2**30, 90 * 2**30), 3)
     for hint, change in {
         "a state that does not grow, or a full window, lets a text go on without end: None.": dict(endless=False),
@@ -227,10 +238,16 @@ def fits(e):
     e.mistake("a fraction of a token comes back: `//`.", _fraction)
     e.mistake("no end is None here, not infinity.", lambda c, r, b=1: (
         math.inf if longest_context(c, r, b) is None else longest_context(c, r, b)))  # fmt: skip
+    e.mistake("whether it ever ends is asked for one text: all of `batch` must fit.", lambda c, r, b=1: (
+        None if longest_context(c, r) is None else longest_context(c, r, b)))  # fmt: skip
+    e.mistake("state or window, and None at once: ask first whether it fits, with the weights.", lambda c, r, b=1: (
+        None if hasattr(c, "generation") or c.window else longest_context(c, r, b)))  # fmt: skip
+    e.mistake("full to the last byte still fits: `<=`, not `<`.", lambda c, r, b=1: (
+        _longest(c, r, b, endless=cost.state_bytes(c, 2**40, b) < r - cost.weight_bytes(c))))  # fmt: skip
     e.mistake("whether it ever ends is asked without the weights: they need room, too.", lambda c, r, b=1: (
         None if cost.state_bytes(c, 2**40, b) <= r else longest_context(c, r, b)))  # fmt: skip
     e.mistake(
-        "the room is divided by the batch before the weights are taken out: they are there once.",
+        "the weights are counted once for every text: they are there once.",
         lambda c, r, b=1: longest_context(c, r // b),
     )
 
@@ -256,9 +273,13 @@ def hybrid(e):
     """From which context on is a hybrid's memory ten times Eagle's? 9.125 x 34,078,720 / 16,384."""
     e.mistake("the 4 layers that became attention have no state of Eagle's any more: 28 of 32 are left.", 18_720)
     e.mistake("the 28 layers that stay have a state, too: take it off the ten times first.", 20_800)
-    e.mistake("keys and values: two vectors for each token and head.", 37_960)
+    e.mistake("a token adds 16,384 bytes, not 8,192: keys and values, and two bytes a number.", 37_960)
     e.mistake("16 bits are two bytes a number: you counted four.", 9_490)
-    e.mistake("keys and values, two bytes each: a token adds 16,384 bytes, not 65,536.", 4_745)
+    e.mistake("a token adds 16,384 bytes, not 65,536: 8 key heads, not 32, and two bytes a number.", 4_745)
     e.mistake("8 key heads of 128 are all counted: a token adds 16,384 bytes, not 2,048.", 151_840)
     e.mistake("only 4 layers have a cache, not 32.", 2_372.5)
+    e.mistake("4 layers have a cache and 28 a state, not the other way round.", 2_934.3)
+    e.mistake("the state that stays is part of the ten times: take it off, 10 - 28/32.", 22_620)
+    e.mistake("one layer's cache: there are 4 of them.", 75_920)
+    e.mistake("Eagle's memory is in MiB here and the cache in bytes: take both in bytes.", 0.018100)
     e.mistake("that is where the cache is ten times as large as what is left of the state.", 18_200)

@@ -64,6 +64,20 @@ WRONG_FITS = {
         error=lambda n, xx, left: math.sqrt(left / (n - 2)) / xx
     ),
     "the slope is divided by sum dy^2: divide by sum dx^2.": changed(slope=lambda n, xx, xy, yy: xy / yy),
+    "the slope is divided by sum dy^2, and its error is right: divide by sum dx^2.": lambda x, y: (
+        fit(x, y, slope=lambda n, xx, xy, yy: xy / yy)[0],
+        fit_power(x, y)[1],
+    ),
+    "the slope is divided by sum dy^2, and so is the error: divide by sum dx^2.": lambda x, y: fit(
+        x,
+        y,
+        slope=lambda n, xx, xy, yy: xy / yy,
+        error=lambda n, xx, left: math.sqrt(left / (n - 2) / sums(x, y)[3]),
+    ),
+    "first and last point alone, without an error: all of them count.": lambda x, y: (
+        math.log(y[-1] / y[0]) / math.log(x[-1] / x[0]),
+        0.0,
+    ),
     "the correlation comes back, not the slope: divide by sum dx^2.": changed(
         slope=lambda n, xx, xy, yy: xy / math.sqrt(xx * yy)
     ),

@@ -3,6 +3,7 @@
 import torch
 
 from lessons.checker.check import Checks
+from lessons.exercises.lesson_21_wrong import SIZE, WRONG_SIZES
 from lib.layers.rope import to_half_split, to_interleaved
 from lib.models.llama import LlamaConfig
 from lib.weights.blocks import as_float, dequantise_q4_0, dequantise_q8_0, quantise_q4_0, quantise_q8_0
@@ -43,6 +44,7 @@ def names(e):
     e.case("tied, and its shape is wrong", {**FILE, "lm_head.weight": (8, 4)}, FILE, True)
     e.case("not tied, no head in the file", without("lm_head.weight"), FILE)
     e.case("an empty file", {}, FILE)
+    e.case("tied, a head that the model does not list", FILE, without("lm_head.weight"), True)
 
     def answer(change):
         return lambda found, expected, tied=False: change(*inventory(found, expected, tied), found, expected, tied)
@@ -77,7 +79,20 @@ def names(e):
         lambda m, u, s, f, x, t: m + u + s))  # fmt: skip
     e.mistake("the third list holds names alone, without their shapes.", answer(
         lambda m, u, s, f, x, t: (m, u, [(n, f[n], x[n]) for n in s])))  # fmt: skip
+    e.mistake("the third list holds names alone, without a shape.", answer(
+        lambda m, u, s, f, x, t: (m, u, [(n, f[n]) for n in s])))  # fmt: skip
+    e.mistake("the head is taken off the missing names where it is not among them: take it off the expected ones.",
+              _removed)  # fmt: skip
+    e.mistake("a tied head may be left out. One that the model does not list is still too many.", answer(
+        lambda m, u, s, f, x, t: (m, [n for n in u if not (t and n == "lm_head.weight")], s)))  # fmt: skip
     e.mistake("these are sets: return three sorted lists.", answer(lambda m, u, s, f, x, t: (set(m), set(u), set(s))))
+
+
+def _removed(found, expected, tied=False):
+    missing, unexpected, misshapen = inventory(found, expected)
+    if tied:
+        set(missing).remove("lm_head.weight")
+    return [n for n in missing if not (tied and n == "lm_head.weight")], unexpected, misshapen
 
 
 def _size(shape):
@@ -154,6 +169,10 @@ def q8(e):
     e.mistake("it is divided by 127 once more: that is in the scale.", by_parts(lambda raw: signed(raw) / 127))
     e.mistake("127 is subtracted. The bytes are signed as they stand: `.view(torch.int8)`.",
               by_parts(lambda raw: raw[:, 2:].float() - 127))  # fmt: skip
+    e.mistake("the scale is the block's last two bytes here, and the weights its first 32: the scale comes first.",
+              lambda raw: as_float(raw[:, -2:]) * raw[:, :32].contiguous().view(torch.int8).float())  # fmt: skip
+    e.mistake("the product is rounded to float16 before it is float32: make both parts float32 first.",
+              lambda raw: (as_float(raw[:, :2]).half() * signed(raw).half()).float())  # fmt: skip
     e.mistake("the result is one long row: keep (n, 32).", lambda raw: dequantise_q8_0(raw).flatten())
     e.mistake("the first two bytes are among the weights: they are the scale.",
               by_parts(lambda raw: raw.contiguous().view(torch.int8).float()))  # fmt: skip
@@ -180,6 +199,10 @@ def q4(e):
               by_parts(lambda raw: torch.cat([raw[:, 2:] & 7, raw[:, 2:] >> 4], -1).float() - 8))  # fmt: skip
     e.mistake("the high halves are moved down by 3: by 4.",
               by_parts(lambda raw: torch.cat([raw[:, 2:] & 15, raw[:, 2:] >> 3], -1).float() - 8))  # fmt: skip
+    e.mistake("the mask 16 keeps one bit, the fifth: the low four are 15.",
+              by_parts(lambda raw: torch.cat([raw[:, 2:] & 16, raw[:, 2:] >> 4], -1).float() - 8))  # fmt: skip
+    e.mistake("the high halves run backwards: byte j holds weights j and j + 16.",
+              by_parts(lambda raw: torch.cat([halves(raw)[0], halves(raw)[1].flip(-1)], -1).float() - 8))  # fmt: skip
     e.mistake("8 is subtracted behind the scale: w = d (q - 8), with brackets.",
               lambda raw: as_float(raw[:, :2]) * (joined(raw) + 8) - 8)  # fmt: skip
     e.mistake("the halves are joined along the blocks: along the last axis, dim=-1.",
@@ -234,10 +257,17 @@ def permuted(e):
 
         return answer
 
+    def mixed(turned):
+        return lambda name, tensor, config: with_heads(H, G, turn=to_interleaved if turned in name else to_half_split)(
+            name, tensor, config
+        )
+
     H, G = (lambda config: config.n_heads), (lambda config: config.n_kv_heads)
     e.mistake("this is still the broken one: the wrong direction, and keys with n_heads.",
               with_heads(H, H, turn=to_interleaved))  # fmt: skip
     e.mistake("the wrong direction: the file is interleaved, we are half-split.", with_heads(H, G, turn=to_interleaved))
+    e.mistake("keys are right, queries go in the wrong direction.", mixed("attn_q"))
+    e.mistake("queries are right, keys go in the wrong direction.", mixed("attn_k"))
     e.mistake("keys have n_kv_heads heads.", with_heads(H, H))
     e.mistake("queries have n_heads heads.", with_heads(G, G))
     e.mistake("values are permuted. They are not rotated.", with_heads(H, G, G))
@@ -257,27 +287,13 @@ def permuted(e):
         our_rows(name, tensor, config) if "attn_q" in name or "attn_k" in name else None))  # fmt: skip
     e.mistake("there is a k in `blk`, so more than keys are moved: look for attn_k.", lambda name, tensor, config: (
         to_half_split(tensor, config.n_heads if "q" in name else config.n_kv_heads)))  # fmt: skip
+    e.mistake("`blk` has a k, so everything is taken for keys: look for attn_q and attn_k.",
+              lambda name, tensor, config: to_half_split(tensor, config.n_kv_heads))  # fmt: skip
     e.mistake("the heads are not kept apart: permute within each head.", with_heads(lambda c: 1, lambda c: 1))
 
 
-BLOCKS, TABLE, NORMS = 106_168_320, 28_311_552, 35_136
-
-
-@checks.exercise("21.5", BLOCKS // 32 * 20 + TABLE // 32 * 34 + 4 * NORMS, points=2, kind="predict")
+@checks.exercise("21.5", SIZE, points=2, kind="predict")
 def size(e):
     """Bytes of SmolLM2's numbers: 4 bits with scale and least, 8 bits with scale, float32."""
-    q4_1, q8_0, f32 = BLOCKS // 32 * 20, TABLE // 32 * 34, 4 * NORMS
-    e.mistake("the scales and least numbers are left out: a block of Q4_1 has 20 bytes, not 16.",
-              BLOCKS // 2 + TABLE + f32)  # fmt: skip
-    e.mistake("a block of Q4_1 has a least number beside its scale: 20 bytes, not 18.", BLOCKS // 32 * 18 + q8_0 + f32)
-    e.mistake("the embedding counts twice: it is tied.", q4_1 + 2 * q8_0 + f32)
-    e.mistake("the embedding is in Q8_0, 34 bytes a block.", (BLOCKS + TABLE) // 32 * 20 + f32)
-    e.mistake("all is counted in Q4_1.", 134_515_008 // 32 * 20)
-    e.mistake("norms have 4 bytes a number, not 2.", q4_1 + q8_0 + 2 * NORMS)
-    e.mistake("the norms are left out.", q4_1 + q8_0)
-    e.mistake("the embedding is left out.", q4_1 + f32)
-    e.mistake("a tied table is stored once, in 8 bits; every number here has 4 bytes.", 4 * 134_515_008)
-    e.mistake("the norms are two in each block and one at the end.", q4_1 + q8_0 + 4 * 60 * 576)
-    e.mistake("a block has two norms.", q4_1 + q8_0 + 4 * 31 * 576)
-    e.mistake("keys and values have 3 heads of 64, not 9.", 30 * (4 * 576**2 + 3 * 576 * 1536) // 32 * 20 + q8_0 + f32)
-    e.mistake("these are bits: divide by 8.", 8 * (q4_1 + q8_0 + f32))
+    for hint, wrong in WRONG_SIZES.items():
+        e.mistake(hint, wrong)

@@ -239,7 +239,6 @@ def ways(T):
     }
 
 
-# %%
 def timed(call, often, rounds=2):
     """The processor's seconds of a call, the shortest of some rounds of `often` calls."""
     return best_seconds({"": lambda: [call() for _ in range(often)]}, rounds, time.process_time)[""] / often
@@ -251,6 +250,7 @@ def spread(lengths, three, last=4):
     return middle, (high - low) / 2
 
 
+# %%
 seconds = {name: [[], [], []] for name in LENGTHS}
 with torch.inference_mode():
     for repeat in tqdm(range(3), leave=False):
@@ -259,8 +259,6 @@ with torch.inference_mode():
                 if T in LENGTHS[name]:
                     seconds[name][repeat].append(timed(call, max(1, 1024 // T)))
 best = {name: [min(costs) for costs in zip(*three)] for name, three in seconds.items()}
-
-# %%
 fits = {name: spread(LENGTHS[name], seconds[name]) for name in LENGTHS}
 figures.growth(
     {name: (LENGTHS[name], best[name]) for name in LENGTHS},
@@ -709,6 +707,14 @@ widgets.explore(
     bits=([16, 8, 4], 16, "bits of a weight"),
     model=list(CHOICES),
 )
+
+# %% [markdown]
+# <details><summary>Two such settings</summary>
+#
+# With 16 bits, 64 texts of 8 x 1,024 tokens: Mistral's caches alone take 32 GiB, LLaMA-7B's far more, Eagle's states 2. With 8
+# texts of 32 x 1,024 tokens Mistral's windows are full and take 4 GiB, so it fits as Eagle does; LLaMA-7B's caches take 128.
+#
+# </details>
 
 # %% [markdown]
 # **Exercise 16.4** · implement · ●●○ · 15 min · 4 points · teaches where each kind of memory ends · needs the widget

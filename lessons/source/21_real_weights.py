@@ -151,7 +151,7 @@ guess.reveal(
 # **Exercise 21.1** · implement · ●○○ · 10 min · 3 points · teaches to say what does not fit · needs the cells above
 #
 # Before a number is copied, hold the file's list against the model's. Both are `{name: shape}`, under the same names
-# now. Return three sorted lists: names that the file lacks, names that are too many in it, and names whose shape differs.
+# now. Return three sorted lists: names that the file lacks, names that only the file has, and names whose shape differs.
 # Where the head is **tied** to the embedding, a file may leave out `lm_head.weight`, and only then.
 #
 # <details><summary>Hint 1</summary>
@@ -383,13 +383,19 @@ plots.bars(
     xlabel="how much the loss grows, in percent",
     form="{:.2f} %",
     colors=dict.fromkeys(growth, "LLAMA"),
-    alt="Bars of how much the loss grows. float16 and Q8_0: next to nothing. Q4_1: some. Q4_0: the most.",
+    alt="Bars of how much the loss grows: "
+    + ", ".join(f"{name} {share:.2%}" for name, share in growth.items() if name != "float32")
+    + ".",
 )
+pays = "costs the loss less" if growth["Q4_1"] < growth["Q4_0"] else "does not pay here: it costs the loss no less"
+print(f"Q4_1 spends half a bit a weight more than Q4_0, and {pays}")
 
 # %% [markdown]
 # Look at the jump between the second bar and the third: eight bits cost this model next to nothing, four cost something. For
-# that the file is a sixth to a seventh of its size. Larger models leave less room: the file below has its blocks in `Q4_1`,
-# but the embedding, which is also the head, in `Q8_0`.
+# that the file is a sixth to a seventh of its size. The half bit that `Q4_1` spends more is its $m$. It pays where a block
+# lies to one side of zero; a block that reaches as far below zero as above has no use for it.
+#
+# A file may mix the kinds: the one below has its blocks in `Q4_1`, but the embedding, which is also the head, in `Q8_0`.
 #
 # ## Try it
 #
@@ -574,7 +580,7 @@ file_bytes = check("21.5", file_bytes)
 print(f"{file_bytes:,} bytes, {8 * file_bytes / preset('smollm2-135m').n_params:.2f} bits a weight")
 
 # %% [markdown] tags=["solution:21.5"]
-# The file has 98,362,432 bytes. What it has more is the list of names, and the tokenizer: a GGUF file brings its own.
+# The file has 98,362,432 bytes. The rest of it is the list of names, and the tokenizer: a GGUF file brings its own.
 
 # %% [markdown]
 # Now open it. An instruct model was trained on conversations in a certain form, and its file has the recipe for that form, the
