@@ -133,6 +133,10 @@ def _reread(other, ours, context, **how):
     return cost.prefill_flops(other, context + 1, **how).total / cost.decode_flops(ours, context).total
 
 
+def _alone(other, ours, context, batch):
+    return cost.bytes_per_token(other, context) / cost.bytes_per_token(ours, context, batch)
+
+
 @checks.exercise("16.3", fair, points=3, kind="repair", call=pair)
 def comparison(e):
     """Two models under the same conditions: each with its memory, each with the same number of texts."""
@@ -142,16 +146,14 @@ def comparison(e):
     e.case("Mistral and Eagle, 8,000 tokens, 16 texts", mistral, eagle, 8000, 16)
     e.case("Mistral and LLaMA-7B, 1,000 tokens, 2 texts", mistral, seven, 1000, 2)
     e.case("LLaMA-7B and Eagle, some texts", seven, eagle, e.size(300, 9000), e.size(2, 40))
-    per = cost.bytes_per_token
-    alone = lambda o, u, n, b: per(o, n) / per(u, n, b)  # noqa: E731
     for hint, wrong in {
         "this is still the broken one: one side reads its text again, and it has no company.": lambda o, u, n, b: (
             _reread(o, u, n),
-            alone(o, u, n, b),
+            _alone(o, u, n, b),
         ),
         "FLOPs are fair now. Bytes: how many texts does each side write at a time?": lambda o, u, n, b: (
             fair(o, u, n, b)[0],
-            alone(o, u, n, b),
+            _alone(o, u, n, b),
         ),
         "bytes are fair now. FLOPs: the other model has a KV cache, and reads one token.": lambda o, u, n, b: (
             _reread(o, u, n),

@@ -29,25 +29,26 @@ def without(*names):
     return {name: shape for name, shape in FILE.items() if name not in names}
 
 
+def answer(change):
+    """Return an answer that changes the three lists: change(missing, unexpected, misshapen, *what was given)."""
+    return lambda found, expected, tied=False: change(*inventory(found, expected, tied), found, expected, tied)
+
+
 @checks.exercise("21.1", inventory, points=3)
 def names(e):
     """What is left over, on both sides, and what has another shape."""
-    e.case("all is there", FILE, FILE)
-    e.case("two are missing", without("norm", "layer.0.q"), FILE)
-    e.case("two too many", {**FILE, "rotary.inv_freq": (2,), "bias": (4,)}, FILE)
-    e.case("turned by a quarter", {**FILE, "embed": (4, 9)}, FILE)
-    e.case("a shape of the same size", {**FILE, "layer.1.q": (2, 8)}, FILE)
-    e.case("one more axis", {**FILE, "norm": (1, 4)}, FILE)
+    for name, found in {
+        "all is there": FILE, "two are missing": without("norm", "layer.0.q"), "an empty file": {},
+        "two too many": {**FILE, "rotary.inv_freq": (2,), "bias": (4,)}, "one more axis": {**FILE, "norm": (1, 4)},
+        "turned by a quarter": {**FILE, "embed": (4, 9)}, "a shape of the same size": {**FILE, "layer.1.q": (2, 8)},
+    }.items():  # fmt: skip
+        e.case(name, found, FILE)
     e.case("all at once", {**without("norm"), "bias": (4,), "embed": (9, 5), "layer.1.q": (8, 4)}, FILE)
     e.case("tied, no head in the file", without("lm_head.weight"), FILE, True)
     e.case("tied, and the head is there", FILE, FILE, True)
     e.case("tied, and its shape is wrong", {**FILE, "lm_head.weight": (8, 4)}, FILE, True)
     e.case("not tied, no head in the file", without("lm_head.weight"), FILE)
-    e.case("an empty file", {}, FILE)
     e.case("tied, a head that the model does not list", FILE, without("lm_head.weight"), True)
-
-    def answer(change):
-        return lambda found, expected, tied=False: change(*inventory(found, expected, tied), found, expected, tied)
 
     e.mistake("missing and unexpected are swapped: missing is what the model has and the file has not.",
               answer(lambda m, u, s, f, x, t: (u, m, s)))  # fmt: skip
@@ -62,10 +63,8 @@ def names(e):
     e.mistake("the number of values is compared: (2, 8) and (4, 4) hold as many. Compare the shapes themselves.",
               answer(lambda m, u, s, f, x, t: (m, u, [n for n in s if _size(f[n]) != _size(x[n])])))  # fmt: skip
     e.mistake("only missing names are reported.", answer(lambda m, u, s, f, x, t: (m, [], [])))
-    e.mistake("it stops at the first of each kind: report all.",
-              answer(lambda m, u, s, f, x, t: (m[:1], u[:1], s[:1])))  # fmt: skip
-    e.mistake("names of another shape count as missing, too.",
-              answer(lambda m, u, s, f, x, t: (sorted(m + s), u, s)))  # fmt: skip
+    e.mistake("it stops at the first of each kind: report all.", answer(lambda m, u, s, f, x, t: (m[:1], u[:1], s[:1])))
+    e.mistake("names of another shape count as missing, too.", answer(lambda m, u, s, f, x, t: (sorted(m + s), u, s)))
     e.mistake("names in the order of the file or the model: sort each list.", answer(lambda m, u, s, f, x, t: (
         [n for n in x if n in m], [n for n in f if n in u], [n for n in f if n in s])))  # fmt: skip
     e.mistake("a name that is too many has no shape to compare with: look only at names in both.",
