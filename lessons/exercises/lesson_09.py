@@ -178,6 +178,18 @@ def the_loop(e):
     e.case("all rows end early", prompt[:1], 14, stop, hint="after the end it gives `stop` up to the last column.")
     begun = torch.cat([torch.full_like(prompt[:, :1], stop), prompt[:, 1:]], 1)
     e.case("the prompt begins with `stop`", begun, 9, stop, hint="only a new `stop` ends a row.")
+    e.case("the prompt is `stop`", begun[:, :1], 9, stop, hint="a story begins behind it: only a new `stop` ends a row.")
+
+    def by_what_was_read(model, tokens, n_tokens, stop):
+        made, state, new = [], None, tokens
+        for _ in range(n_tokens):
+            logits, state = model(new, state)
+            token = logits[:, -1].argmax(-1).masked_fill(new[:, -1] == stop, stop)
+            made, new = [*made, token], token[:, None]
+        return torch.stack(made, 1)
+
+    e.mistake("a row ends after the token that was read, so a prompt's last `stop` ends it: only new ones count.",
+              by_what_was_read)  # fmt: skip
     for hint, wrong in (WRONG_LOOPS | MORE_LOOPS).items():
         e.mistake(hint, wrong)
 
