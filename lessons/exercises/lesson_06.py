@@ -228,6 +228,17 @@ def loss(e):
     e.case("large logits", 60 * e.randn(4, 5), e.randn(16, 5), e.randint(16, 4), 4)
     last = e.randn(4, 5), e.randn(300, 5), e.randint(300, 4)
     e.case("chunk left out of the call", *last, call=left_out_of_the_call)
+    e.case("all logits far below zero", 0.1 * e.randn(4, 5).abs() + 0.5, -e.randn(16, 5).abs() - 44, e.randint(16, 4), 4)
+
+    def from_zero(x, head, targets, chunk=256):
+        top, total = x.new_zeros(len(x)), x.new_zeros(len(x))
+        for part in head.split(chunk):
+            z = x @ part.T
+            new = torch.maximum(top, z.amax(-1))
+            top, total = new, total * (top - new).exp() + (z - new[:, None]).exp().sum(-1)
+        return (top + total.log() - (x * head[targets]).sum(-1)).mean()
+
+    e.mistake("the maximum begins at 0, which is above logits below zero: begin at minus infinity.", from_zero)
     for hint, wrong in WRONG_LOSSES.items():
         e.mistake(hint, wrong)
         if "pairs each token" in hint:  # the same slip, with the mean over all pairs

@@ -178,7 +178,7 @@ def the_loop(e):
     e.case("all rows end early", prompt[:1], 14, stop, hint="after the end it gives `stop` up to the last column.")
     begun = torch.cat([torch.full_like(prompt[:, :1], stop), prompt[:, 1:]], 1)
     e.case("the prompt begins with `stop`", begun, 9, stop, hint="only a new `stop` ends a row.")
-    e.case("the prompt is `stop`", begun[:, :1], 9, stop, hint="a story begins behind it: only a new `stop` ends a row.")
+    e.case("the prompt is `stop`", begun[:, :1], 9, stop, hint="a story begins behind it: a new `stop` ends a row.")
 
     def by_what_was_read(model, tokens, n_tokens, stop):
         made, state, new = [], None, tokens

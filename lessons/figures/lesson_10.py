@@ -128,7 +128,7 @@ def draw_pairs(outcomes, height=2.9, ylabel="loss, nats a token"):
     gaps.axhline(0, color=REFERENCE, linestyle=theme.DASHES[REFERENCE], linewidth=1.4)
     gaps.set(xticks=places[1:], xlim=(0.5, len(names) - 0.4))
     gaps.set_xticklabels(names[1:])
-    gaps.set_title(f"minus {names[0]}, with 95 %")
+    gaps.set_title(f"minus {names[0]}, 95 %")
     for panel in (ax, gaps):
         panel.grid(False, axis="x")
         panel.yaxis.set_major_formatter(lambda value, _: theme.tick(round(value, 3)))

@@ -16,6 +16,7 @@ import math
 import time
 
 import torch
+from tqdm.auto import tqdm
 
 from lib.models.llama import Llama, LlamaConfig
 from lib.models.presets import PRESETS
@@ -144,7 +145,8 @@ def spend(budget, d_model, n_layers):
     steps = round(budget / cost.training_flops(model.config, LENGTH, ROWS).total)
     rows = encode_documents(tokenizer, [story.text for story in tales.stories(20_000_000, 2 * ROWS * steps)])
     plan = recipe("adamw", steps, learning_rate=min(0.03, 0.8 / d_model))
-    *_, last = train(model, DocumentBatches(*rows, ROWS, LENGTH), plan, device="cpu", dtype="float32")
+    run = train(model, DocumentBatches(*rows, ROWS, LENGTH), plan, device="cpu", dtype="float32")
+    *_, last = tqdm(run, total=steps, leave=False)
     costs = document_nats(model, tokenizer, [story.text for story in NEW])
     return n_params(model), last.tokens, sum(nats for nats, _ in costs) / sum(n for _, n in costs)
 
@@ -592,7 +594,8 @@ def seconds_of(call, times=5):
 
 peak = 2 * 768**3 / seconds_of(lambda: a @ a)
 model, rows = small_model(64, 4), encode_documents(tokenizer, [story.text for story in NEW])
-steps = list(train(model, DocumentBatches(*rows, ROWS, LENGTH), recipe("adamw", 20), device="cpu", dtype="float32"))
+run = train(model, DocumentBatches(*rows, ROWS, LENGTH), recipe("adamw", 20), device="cpu", dtype="float32")
+steps = list(tqdm(run, total=20, leave=False))
 speed = (steps[-1].tokens - steps[9].tokens) / (steps[-1].seconds - steps[9].seconds)  # the first ten warm up
 own = utilisation(cost.training_flops(model.config, LENGTH).products / LENGTH, speed, peak)
 print(f"this machine, one thread: {peak / 1e9:.0f} GFLOP/s in a large product, {speed:,.0f} tokens/s in training: {own:.0%}")

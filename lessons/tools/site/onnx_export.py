@@ -41,7 +41,7 @@ class LlamaStep(nn.Module):
         super().__init__()
         self.model = model
         shared = model.shared(0, model.config.context_length, model.embed.weight)
-        self.register_buffer("cos", shared.whole[0])  # (S, N)
+        self.register_buffer("cos", shared.whole[0])
         self.register_buffer("sin", shared.whole[1])
 
     def start(self):
@@ -57,7 +57,7 @@ class LlamaStep(nn.Module):
 
     def forward(self, token, position, keys, values):
         """Return logits, keys, values."""
-        x = self.model.embed(token[None])  # (1, 1, C)
+        x = self.model.embed(token[None])
         shared = Shared(whole=(self.cos[position], self.sin[position]))
         caches = []
         for block, k, v in zip(self.model.blocks, keys[:, None].unbind(0), values[:, None].unbind(0), strict=True):
@@ -93,7 +93,7 @@ class RwkvStep(nn.Module):
     def forward(self, token, last_time, memory, last_channels):
         """Return logits and the state."""
         model = self.model
-        x = model.norm_embed(model.embed(token[None]))  # (1, 1, C)
+        x = model.norm_embed(model.embed(token[None]))
         before = zip(last_time[:, None], memory[:, None], last_channels[:, None], strict=True)
         layers = [((last, S), other) for last, S, other in before]
         shared, after = model.shared(0, 1, x, layers), []
