@@ -2,6 +2,7 @@
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.patches import FancyArrowPatch
 
 from lib.show import diagrams, theme
@@ -214,3 +215,21 @@ def draw_erasing(S, words, sizes, left, erased):
         f" word; and what the last one, {words[-1]}, has erased: {told or 'nothing'}."
     )
     return fig
+
+
+def erasures(w, a, b, k, v):
+    """Return for each token (S, what is left of each writing so far, the share of it that this token erased).
+
+    w, a, b, k, v: what a layer's memories are given, each (H, T, N). S (H, N, N) is the sum of all writings v k^T, each
+    faded and partly erased by the tokens after it; the other two are (H, t).
+    """
+    writings, history = [], []
+    for t in range(w.shape[1]):
+        w_t, a_t, b_t = (z[:, t, None, :] for z in (w, a, b))
+        erased = [(C * a_t).sum(-1, keepdim=True) * b_t for C in writings]  # (C a) b^T
+        shares = [part.norm(dim=(1, 2)) / C.norm(dim=(1, 2)) for part, C in zip(erased, writings, strict=True)]
+        writings = [C * w_t + part for part, C in zip(erased, writings, strict=True)]
+        writings.append(v[:, t, :, None] * k[:, t, None, :])
+        left = torch.stack([C.norm(dim=(1, 2)) for C in writings], 1)
+        history.append((sum(writings), left, torch.stack([*shares, left.new_zeros(len(w))], 1)))
+    return history

@@ -64,10 +64,8 @@ print(f"knows nothing: ln V = {math.log(tokenizer.vocab_size):.2f} nats a token;
 def new_model():
     """A LLaMA of 350 thousand weights, the same random ones each time."""
     torch.manual_seed(0)
-    V = tokenizer.vocab_size
-    return Llama(
-        LlamaConfig(V, n_layers=2, d_model=64, n_heads=4, n_kv_heads=2, d_head=16, d_ff=168, context_length=512)
-    )
+    shape = dict(n_layers=2, d_model=64, n_heads=4, n_kv_heads=2, d_head=16, d_ff=168, context_length=512)
+    return Llama(LlamaConfig(tokenizer.vocab_size, **shape))
 
 
 def next_token_loss(model, x, y):
@@ -550,12 +548,9 @@ for name, one in {"200 steps": small, "the longer run": finished}.items():
     right[name] = sum(answer(one, prefix, choices) == word for prefix, word, choices in asked) / len(asked)
     print(f"{name}: {right[name]:.0%} of {len(asked)} questions right; by chance {chance:.0%}")
 share, error = right["200 steps"], (chance * (1 - chance) / len(asked)) ** 0.5
+words = "somewhat more often" if share > chance + 2 * error else "as often as by chance"
 guess.reveal(
-    "nearly always"
-    if share > 0.85
-    else "somewhat more often"
-    if share > chance + 2 * error
-    else "as often as by chance",
+    "nearly always" if share > 0.85 else words,
     f"Guessing on {len(asked)} questions gives {chance:.0%} +- {2 * error:.0%} in 95 % of all tries.",
 )
 

@@ -606,13 +606,6 @@ print("left of the old value, by head:", [round(share, 2) for share in left_over
 # right angles to the key stays as it is: no row of $S$ gets longer. But Goose has a rate for each **channel**.
 
 # %%
-guess = predict(
-    "14.d",
-    "No decay, nothing is written, keys of length one, a rate between 0 and 1 for each channel. The numbers in S ...",
-    ["can only get smaller", "can grow, to a few times their size", "can grow without end"],
-)
-
-# %%
 angles = torch.tensor([1.860, 2.640, 2.036])
 three_keys = torch.stack([angles.cos(), angles.sin()], dim=-1)  # two channels, length one
 three_rates = torch.tensor([[0.98, 0.02], [0.02, 0.98], [0.98, 0.02]])  # for each key and channel
@@ -636,8 +629,6 @@ alone = [f"{length_after(three_keys[[i]], three_rates[[i]], 300):.2f}" for i in 
 print("a rate for each channel, each of the three keys alone for 300 tokens:", *alone)
 slowly = [length_after(three_keys, three_rates, n, w=0.9) for n in (300, 3000)]
 print(f"all three, with all w at 0.9: after 300 tokens {slowly[0]:.1f}, after 3,000 {slowly[1]:.0f}")
-guess.reveal(guess.choices[0 if grown[1] < 1.5 else 1 if grown[1] < 10 * grown[0] else 2])
-
 # %% [markdown]
 # With a rate for each channel, what is taken is not what stood there: the answer $S\kappa$ is taken away along
 # $\beta \odot \kappa$, and that is another direction than $\kappa$. Each of the three keys alone stretches the memory a little,
@@ -694,22 +685,13 @@ print(f"{max(longest):.3f}, all {len(longest)} steps {longest[-1]:.1e}")
 TOLD = "Little Tom found a golden kite. Big Mina found a golden drum. Little Tom had the golden kite."
 spoken = its_tokenizer.encode(TOLD)
 w, a, b, k, v = given(trained, torch.tensor([spoken]))[:, 2]  # the third layer's, each (H, T, N)
-writings = []  # of each token what is left of v k^T, (H, N, N)
-history = []  # for each token: S, and of each writing so far its size, what is left and the share just erased, (H, t)
-for t in range(len(spoken)):
-    w_t, a_t, b_t = (z[:, t, None, :] for z in (w, a, b))  # (H, 1, N)
-    erased = [(C * a_t).sum(-1, keepdim=True) * b_t for C in writings]  # (C a) b^T
-    shares = [part.norm(dim=(1, 2)) / C.norm(dim=(1, 2)) for part, C in zip(erased, writings)]
-    writings = [C * w_t + part for part, C in zip(erased, writings)] + [v[:, t, :, None] * k[:, t, None, :]]
-    left = torch.stack([C.norm(dim=(1, 2)) for C in writings], 1)
-    history.append((sum(writings), left, torch.stack([*shares, torch.zeros(4).double()], 1)))
+history = figures.erasures(w, a, b, k, v)  # for each token: S, and of each writing its size, what is left, what was erased
 _, state = trained(torch.tensor([spoken]))
-assert torch.allclose(sum(writings).float(), state.layers[2][0][1][0], atol=1e-4)  # all writings together are S
+assert torch.allclose(history[-1][0].float(), state.layers[2][0][1][0], atol=1e-4)  # all writings together are S
 sizes = (v.norm(dim=-1) * k.norm(dim=-1)).tolist()
 texts = [its_tokenizer.decode([token]).strip() for token in spoken]
 
 
-# %%
 def draw_erasing(n_tokens, head):
     """One head's memory after n tokens, what is left of each writing, and what the last one erased of it."""
     S, left, erased = (z[head - 1] for z in history[n_tokens - 1])

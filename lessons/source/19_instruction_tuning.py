@@ -16,7 +16,6 @@ import copy
 import json
 import math
 import statistics
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -338,11 +337,7 @@ print(
 share = live["parts"]["hero"][0] / live["parts"]["hero"][1]
 print("heroes: {} of {}".format(*live["parts"]["hero"]))
 guess.reveal("over three quarters" if share > 0.75 else "about half" if share >= 0.25 else "under a quarter")
-
-# %% [markdown]
-# One wish, the one from the beginning, and two answers to it: by the model as it was, and by the tuned one.
-
-# %%
+print("One wish, the one from the beginning, by the model as it was and by the tuned one:")
 for name, one in (("as it was", model.eval()), ("tuned", student)):
     print(f"{name}: {WISH}")
     story(tell_with_chances(one, tokenizer, wish, n_tokens=60, temperature=0.5, seed=1))

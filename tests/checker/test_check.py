@@ -140,12 +140,13 @@ def asleep(x, weight, eps=1e-5):
     ("answer", "words"), [(forever, "ran for more than 0.3 s and was stopped"), (asleep, "or is the machine busy?")]
 )
 def test_an_endless_loop_is_stopped(answer, words, monkeypatch):
-    monkeypatch.setattr(limits, "PATIENCE", 1.0)
+    if answer is asleep:  # a loop works all the time, and is stopped by that, however busy the machine
+        monkeypatch.setattr(limits, "PATIENCE", 1.0)
     found = find("02.1")
     found.limit = 0.3
     before, start = threading.active_count(), time.perf_counter()
     verdict = verdict_on(found, answer)
-    assert time.perf_counter() - start < 10 and not verdict.right
+    assert time.perf_counter() - start < 60 and not verdict.right
     assert words in verdict.text
     assert answer is asleep or threading.active_count() == before
 
