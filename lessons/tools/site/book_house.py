@@ -8,6 +8,7 @@ HOUSE = (
     "lessons/checker",
     "lessons/exercises",
     "lessons/figures",
+    "lessons/marking",
     "lessons/tools",
     "tests",
 )  # the folders that the map shows
