@@ -24,7 +24,8 @@ from lib.models.skeleton import n_params
 from lib.run import cost
 from lib.run.evaluate import document_nats
 from lib.run.recipes import recipe
-from lib.run.scaling import Law, exponent, fit, middle, resampled
+from lib.run.measure import fit_power
+from lib.run.scaling import Law, fit, middle, resampled
 from lib.run.train import train
 from lib.show import widgets
 from lib.show.predict import predict
@@ -199,7 +200,7 @@ VALLEYS = {name: {b: figures.lowest(*zip(*sorted(line))) for b, line in by_budge
 grown = {}
 for name, lows in VALLEYS.items():
     found = {budget: low for budget, low in lows.items() if low is not None}
-    slope = exponent(list(found), [low.N for low in found.values()])
+    slope, _ = fit_power(list(found), [low.N for low in found.values()])
     grown[name] = 100**slope
     print(f"{name}: best size for each budget", *(f"{b:.1e}: {low.N:,.0f};" for b, low in found.items()))
     print(f"   grows as C to the power {slope:.2f}: 100 times the FLOPs, {grown[name]:.0f} times the parameters")
@@ -215,7 +216,7 @@ for name, runs in RUNS.items():
     lines = by_budget(runs, "without_tables")
     lows = {b: figures.lowest(*zip(*sorted(line))) for b, line in lines.items()}
     lows = {b: low.N for b, low in lows.items() if low is not None}
-    print(f"{name}: without the tables, C to the power {exponent(list(lows), list(lows.values())):.2f}")
+    print(f"{name}: without the tables, C to the power {fit_power(list(lows), list(lows.values()))[0]:.2f}")
 
 # %% [markdown]
 # Same runs, another count. When you read such a power, ask what was counted. (The log of nanochat, a course on building a
@@ -456,9 +457,8 @@ for one in RECORD["predicted"]:
           f"{one['budget']:.0e} FLOPs\n   predicted {one['made']} from {one['runs']} runs: {one['predicted_nats']:.3f}, "
           f"{one['low']:.3f} to {one['high']:.3f} nats\n   reached {came:.3f}: {came / one['predicted_nats'] - 1:+.1%}, "
           f"{'inside' if hit else 'below' if came < one['low'] else 'above'}")  # fmt: skip
-    size, power = FITS[FAMILIES[one["family"]], "last points"].optimum(one["budget"])[0], exponent(
-        *zip(*[(C, FITS[FAMILIES[one["family"]], "last points"].optimum(C)[0]) for C in (1e10, 1e12)])
-    )
+    law = FITS[FAMILIES[one["family"]], "last points"]
+    size, power = law.optimum(one["budget"])[0], law.beta / (law.alpha + law.beta)
     print(f"   by the law the best size is {size:,.0f} and grows as C to the power {power:.2f}; look at the valleys' power above")
 words = guess.choices[0 if inside == len(RECORD["predicted"]) else 1 if inside else 2]
 guess.reveal(words, f"{inside} of {len(RECORD['predicted'])}.")

@@ -7,7 +7,6 @@ E is the loss of a model of any size after any number of tokens: the entropy of 
 
 import itertools
 import math
-import statistics
 from typing import NamedTuple
 
 import torch
@@ -142,11 +141,6 @@ def valley(N, losses):
     if abs(lowest) > 700:  # exp(710) is more than a float holds: the runs lie on a straight line
         raise ValueError("the runs do not bend upward: they have no lowest point. Add smaller or larger models")
     return Valley(math.exp(lowest), constant - line**2 / (4 * square), x.min().item() <= lowest <= x.max().item())
-
-
-def exponent(xs, ys):
-    """Return the slope of a straight line through log y against log x, by least squares."""
-    return statistics.linear_regression([math.log(x) for x in xs], [math.log(y) for y in ys]).slope
 
 
 def lifetime(law, loss, served, steps=4000):

@@ -6,7 +6,8 @@ import random
 import pytest
 import torch
 
-from lib.run.scaling import Law, exponent, fit, lifetime, middle, resampled, starts, valley
+from lib.run.measure import fit_power
+from lib.run.scaling import Law, fit, lifetime, middle, resampled, starts, valley
 
 TRUE = Law(0.2856, 30.0, 900.0, 0.4, 0.45)
 # Hoffmann et al. 2022 as printed, with two more digits, and Besiroglu et al. 2024: tokens a parameter at 5.76e23 FLOPs
@@ -87,7 +88,7 @@ def test_a_parabola_has_its_lowest_point_where_it_was_put():
 
 
 def test_an_exponent_is_a_slope_in_logarithms():
-    assert exponent([1, 10, 100], [2, 2 * 10**0.5, 20]) == pytest.approx(0.5)
+    assert fit_power([1, 10, 100], [2, 2 * 10**0.5, 20])[0] == pytest.approx(0.5)
 
 
 def test_the_more_is_served_the_smaller_the_cheapest_model():
