@@ -78,7 +78,7 @@ def test_a_prediction_is_made_once_and_before_its_run(quick, monkeypatch, tmp_pa
     for run in runs:
         run["tokens"] = run["steps"] * scale.BATCH_SIZE * scale.LENGTH
         run["nats"] = law.loss(run["parameters"], run["tokens"])
-    scale.keep(out, {"command": "", "predicted": [], "runs": runs})
+    scale.write(out, {"command": "", "predicted": [], "runs": runs})
     assert scale.main(["--out", str(out), "--family", "llama", "--predict"]) == 0
     (one,) = json.loads(out.read_text())["predicted"]
     assert one["low"] <= one["predicted_nats"] <= one["high"] and "outcome" not in one and one["runs"] == len(runs)

@@ -32,15 +32,29 @@ def main(arguments, records=RECORDS):
     if out.is_file():
         record["runs"] = json.loads(out.read_text(encoding="utf-8"))["runs"]
     module = {"pairs": recall_pairs, "split": recall_split, "tales": recall_tales}[options.part]
-    began, planned = time.monotonic(), module.plan()
-    for key in missing(planned, record["runs"]):
-        if options.seconds is not None and time.monotonic() - began > options.seconds:
-            break
-        run = {**key, **module.run(**key)}
-        record["runs"] = in_order(planned, [*record["runs"], run])
-        write_beside(out, lambda path: path.write_text(as_lines(record), encoding="utf-8"))
-        print(json.dumps(run)[:240], flush=True)
+    planned = module.plan()
+    fill(record, planned, planned, module.run, out, options.seconds)
     return 0
+
+
+def fill(record, planned, order, run, out, seconds=None):
+    """Make the runs of `planned`, dicts, that the record lacks; write it after each, its runs as in `order`.
+
+    run(**key) gives a run's figures. seconds: begin no run after this time.
+    """
+    began = time.monotonic()
+    for key in missing(planned, record["runs"]):
+        if seconds is not None and time.monotonic() - began > seconds:
+            break
+        done = {**key, **run(**key)}
+        record["runs"] = in_order(order, [*record["runs"], done])
+        write(out, record)
+        print(json.dumps(done)[:240], flush=True)
+
+
+def write(out, record):
+    """Write the record beside its place, then rename it."""
+    write_beside(out, lambda path: path.write_text(as_lines(record), encoding="utf-8"))
 
 
 def missing(plan, runs):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from lessons.tools.records.recall import as_lines, in_order, machine, missing
+from lessons.tools.records.recall import fill, machine, write
 from lib.models.llama import LlamaConfig
 from lib.models.rwkv import RwkvConfig
 from lib.models.skeleton import head_from_embedding, n_params
@@ -31,7 +31,6 @@ from lib.text import tales
 from lib.text.batches import DocumentBatches, encode_documents
 from lib.text.bpe import BPE
 from lib.text.published import load_tokenizer
-from lib.weights.files import write_beside
 
 OUT = Path(__file__).resolve().parents[3] / "data" / "records" / "scaling.json"
 SIZES = [(16, 2), (32, 1), (24, 3), (32, 3), (40, 3), (48, 4), (64, 4), (80, 5), (96, 6), (128, 6)]  # d_model, n_layers
@@ -163,14 +162,7 @@ def fill_in(options):
     families = [options.family] if options.family else list(FAMILY)
     planned = plan(families, [budget for budget in BUDGETS if budget <= options.max_flops])
     record = {**kept(options.out), **machine()}
-    began = time.monotonic()
-    for each in missing(planned, record["runs"]):
-        if options.seconds is not None and time.monotonic() - began > options.seconds:
-            break
-        done = {**each, **run(**each)}
-        record["runs"] = in_order(plan(), [*record["runs"], done])
-        keep(options.out, record)
-        print(json.dumps(done), flush=True)
+    fill(record, planned, plan(), run, options.out, options.seconds)
     return 0
 
 
@@ -178,11 +170,6 @@ def kept(out):
     """Return the record that is there, or one without runs."""
     empty = {"command": "python3 -m lib scale", "predicted": [], "runs": []}
     return {**empty, **(json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {})}
-
-
-def keep(out, record):
-    """Write the record beside its place, then rename it."""
-    write_beside(out, lambda path: path.write_text(as_lines(record), encoding="utf-8"))
 
 
 def predict(options):
@@ -205,7 +192,7 @@ def predict(options):
         one = {**key(family, BEYOND, *size), "predicted_nats": round(nats, 5), **interval, **when}
         record["predicted"].append(one)
         print(json.dumps(one), flush=True)
-        keep(options.out, record)
+        write(options.out, record)
     return 0
 
 
@@ -222,6 +209,6 @@ def run_predicted(options):
         if "outcome" not in one and options.family in (None, one["family"]):
             asked = {name: one[name] for name in ("family", "budget", "d_model", "n_layers", "steps", "seed")}
             one["outcome"] = run(**asked)
-            keep(options.out, record)
+            write(options.out, record)
             print(json.dumps(one), flush=True)
     return 0
